@@ -1,0 +1,45 @@
+//! Guests: from a volume to a tree.
+//!
+//! To add one: a folder here, a row in [`GUESTS`], a fixture, a row in the README's table.
+
+use spelunk_tree::{Error, ReadAt, Result, Tree};
+use std::sync::Arc;
+
+/// Opens a guest filesystem in a volume.
+pub type Open = fn(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>>;
+
+/// One guest filesystem.
+pub struct Guest {
+    /// Its name in the README's table; [`spelunk_tree::TreeInfo::filesystem`] may be more exact.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub summary: &'static str,
+    /// Whether `volume` holds this filesystem, by its magic. Errors only when the storage fails; a volume
+    /// too short for the magic is not of this kind.
+    pub probe: fn(volume: &dyn ReadAt) -> Result<bool>,
+    /// Opens it.
+    pub open: Open,
+}
+
+/// How guests are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Show the files in which the filesystem keeps itself (`$MFT`, ...).
+    pub show_metafiles: bool,
+}
+
+/// All guests in the order they are probed.
+pub static GUESTS: &[Guest] = &[];
+
+/// Opens the filesystem in `volume`.
+///
+/// # Errors
+/// `Unsupported` when none is recognised; what the guest's reader reports.
+pub fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
+    for guest in GUESTS {
+        if (guest.probe)(&*volume)? {
+            return (guest.open)(volume, options);
+        }
+    }
+    Err(Error::unsupported("no known filesystem"))
+}

@@ -1,0 +1,20 @@
+//! Spelunk's parsers: containers, partition tables, guest filesystems.
+//!
+//! ```text
+//! image files --container::open--> Disk --partition::read--> volumes --guest::open--> Tree
+//! ```
+//!
+//! Pure: no files are opened, no threads are started, nothing is printed, nothing is unsafe. Everything
+//! that is read here may come from an attacker, so numbers are converted by the helpers of [`bytes`],
+//! arithmetic is checked, and every count and chain has a named limit. In the program this crate runs
+//! only inside the jailed worker.
+
+pub mod bytes;
+pub mod container;
+pub mod disk;
+mod extent;
+pub mod guest;
+pub mod partition;
+mod slice;
+
+pub use slice::Slice;

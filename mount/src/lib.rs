@@ -1,0 +1,1 @@
+//! Spelunk's presenters: each translates a tree into what the outside understands, and decides nothing.
