@@ -65,7 +65,7 @@ impl Attr {
 /// Whether a node has extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Xattrs {
-    /// Certainly none.
+    /// Certainly none, and no named streams either.
     None,
     /// Ask with [`crate::Tree::xattrs`].
     Maybe,

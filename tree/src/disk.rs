@@ -64,13 +64,13 @@ pub struct VolumeInfo {
     pub start_bytes: u64,
     /// Its size in bytes.
     pub size_bytes: u64,
-    /// The partition's type: two hexadecimal digits (MBR) or an upper-case GUID (GPT); may be empty.
+    /// The partition's type: lower-case hexadecimal without leading zeros (MBR) or an upper-case GUID (GPT); may be empty.
     pub partition_type: String,
     /// The partition's name (GPT).
     pub name: String,
     /// The partition's own id (GPT: upper-case GUID).
     pub id: String,
-    /// Attributes in sfdisk's form, such as `RequiredPartition GUID:63`; `active` for MBR.
+    /// Attributes in sfdisk's form, such as `RequiredPartition GUID:63`; MBR: `active` or empty.
     pub attributes: String,
     /// Whether it only holds other partitions (an extended partition).
     pub is_extended: bool,

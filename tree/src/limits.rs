@@ -29,8 +29,9 @@ pub const STREAMS_MAX: usize = 4096;
 /// Image files in one chain: a year of daily incrementals on one full image, and some.
 pub const CHAIN_MAX: usize = 512;
 
-/// Volumes on one disk; a composition keeps the volume's index in the eight bits above a node id.
-pub const VOLUMES_MAX: usize = 255;
+/// Volumes on one disk, and parts of any composition: their numbers go into the eight bits above a node id,
+/// where 0 is the composition itself and 255 is left to presenters for ids of their own.
+pub const VOLUMES_MAX: usize = 254;
 
 /// Levels of directories that a recursive walk descends: no path longer than Linux's PATH_MAX has more.
 pub const DEPTH_MAX: usize = 2048;

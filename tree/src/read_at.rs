@@ -37,3 +37,17 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
         (**self).runs(offset, len, runs)
     }
 }
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn runs(&self, offset: u64, len: u64, runs: &mut Vec<Run>) -> Result<()> {
+        (**self).runs(offset, len, runs)
+    }
+}

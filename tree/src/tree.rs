@@ -42,8 +42,8 @@ pub trait Tree: Send + Sync {
     fn read(&self, node: NodeId, stream: Option<&Name>, offset: u64, buffer: &mut [u8]) -> Result<usize>;
 
     /// Appends to `runs` where the `len` bytes from `offset` on lie in the image files (see
-    /// [`crate::ReadAt::runs`]), merged, cut at the end of the stream. A tree that cannot tell answers
-    /// one [`Place::Opaque`] run.
+    /// [`crate::ReadAt::runs`]), merged, cut at the end of the stream. A tree may cut a long answer short; it
+    /// then goes on where the runs end. A tree that cannot tell answers one [`Place::Opaque`] run.
     ///
     /// # Errors
     /// As [`Tree::read`].
@@ -119,7 +119,8 @@ pub enum Case {
 }
 
 /// A place in a listing. Only [`Cursor::START`] and cursors that a listing of the same directory gave
-/// mean anything; a forged one gets an error or some entries, never harm.
+/// mean anything; a forged one gets an error or some entries, never harm. Below 2^63 - 2: what presenters
+/// make of it must fit the signed offsets of operating systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor(pub u64);
 
