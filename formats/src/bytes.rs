@@ -6,6 +6,7 @@ use spelunk_tree::{Error, Result};
 ///
 /// # Errors
 /// `Corrupt` when the structure is too short.
+#[inline]
 pub fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N]> {
     range(bytes, at, N)?.try_into().map_err(|_| Error::internal("a range of another length than asked for"))
 }
@@ -14,6 +15,7 @@ pub fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N]> {
 ///
 /// # Errors
 /// `Corrupt` when the structure is too short.
+#[inline]
 pub fn range(bytes: &[u8], at: usize, len: usize) -> Result<&[u8]> {
     at.checked_add(len).and_then(|end| bytes.get(at..end)).ok_or_else(|| {
         Error::corrupt(format!("a structure of {} bytes ends before byte {at}+{len}", bytes.len()))
@@ -24,6 +26,7 @@ pub fn range(bytes: &[u8], at: usize, len: usize) -> Result<&[u8]> {
 ///
 /// # Errors
 /// `Corrupt` when the structure is too short.
+#[inline]
 pub fn u8_at(bytes: &[u8], at: usize) -> Result<u8> {
     array::<1>(bytes, at).map(|[byte]| byte)
 }
@@ -34,6 +37,7 @@ macro_rules! numbers {
         ///
         /// # Errors
         /// `Corrupt` when the structure is too short.
+        #[inline]
         pub fn $name(bytes: &[u8], at: usize) -> Result<$type> {
             array(bytes, at).map(<$type>::$from)
         }
@@ -54,11 +58,13 @@ numbers! {
 ///
 /// # Errors
 /// `Limit` where it does not fit (32-bit machines).
+#[inline]
 pub fn index(value: impl TryInto<usize>) -> Result<usize> {
     value.try_into().map_err(|_| Error::limit("a number too large for this machine"))
 }
 
 /// A length in memory as a count of bytes. No platform has a `usize` of more than 64 bits.
+#[inline]
 pub fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
@@ -67,6 +73,7 @@ pub fn count(len: usize) -> u64 {
 ///
 /// # Errors
 /// `Corrupt` on overflow.
+#[inline]
 pub fn add(a: u64, b: u64) -> Result<u64> {
     a.checked_add(b).ok_or_else(|| Error::corrupt("numbers whose sum overflows"))
 }
@@ -75,6 +82,7 @@ pub fn add(a: u64, b: u64) -> Result<u64> {
 ///
 /// # Errors
 /// `Corrupt` when `b` is larger.
+#[inline]
 pub fn sub(a: u64, b: u64) -> Result<u64> {
     a.checked_sub(b).ok_or_else(|| Error::corrupt("numbers whose difference is negative"))
 }
@@ -83,6 +91,7 @@ pub fn sub(a: u64, b: u64) -> Result<u64> {
 ///
 /// # Errors
 /// `Corrupt` on overflow.
+#[inline]
 pub fn mul(a: u64, b: u64) -> Result<u64> {
     a.checked_mul(b).ok_or_else(|| Error::corrupt("numbers whose product overflows"))
 }

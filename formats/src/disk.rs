@@ -32,7 +32,7 @@ pub fn open(file: Arc<dyn ReadAt>, parents: &mut dyn ParentSource, options: &Opt
         notes: Vec::new(),
     };
     let partitions = match partition::read(&*disk.bytes, disk.sector_bytes)? {
-        Some(table) => take_table(&mut info, table)?,
+        Some(table) => take_table(&mut info, table),
         None => vec![whole_disk(info.size_bytes)],
     };
     let mut trees = Vec::with_capacity(partitions.len());
@@ -44,15 +44,17 @@ pub fn open(file: Arc<dyn ReadAt>, parents: &mut dyn ParentSource, options: &Opt
     Ok(OpenDisk { info, trees })
 }
 
-fn take_table(info: &mut DiskInfo, table: Partitions) -> Result<Vec<Partition>> {
-    if table.partitions.len() > limits::VOLUMES_MAX {
-        return Err(Error::limit(format!("a disk with {} partitions", table.partitions.len())));
+fn take_table(info: &mut DiskInfo, mut table: Partitions) -> Vec<Partition> {
+    let too_many = table.partitions.len().saturating_sub(limits::VOLUMES_MAX);
+    if too_many > 0 {
+        info.notes.push(format!("{too_many} more partitions are not shown"));
+        table.partitions.truncate(limits::VOLUMES_MAX);
     }
     info.table = table.table.into();
     info.table_id = table.id;
     info.sector_bytes = table.sector_bytes;
     info.notes.extend(table.notes);
-    Ok(table.partitions)
+    table.partitions
 }
 
 fn whole_disk(size_bytes: u64) -> Partition {

@@ -14,6 +14,7 @@ pub mod container;
 pub mod disk;
 mod extent;
 pub mod guest;
+mod guid;
 pub mod partition;
 mod slice;
 

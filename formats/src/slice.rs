@@ -5,16 +5,16 @@ use spelunk_tree::{Error, ReadAt, Result, Run};
 use std::sync::Arc;
 
 /// A range of a lower layer as a layer of its own: a volume of a disk.
-pub struct Slice {
-    lower: Arc<dyn ReadAt>,
+pub struct Slice<L = Arc<dyn ReadAt>> {
+    lower: L,
     start: u64,
     len: u64,
 }
 
-impl Slice {
+impl<L: ReadAt> Slice<L> {
     /// The `len` bytes of `lower` from `start` on. The range may leave `lower` (a truncated image):
     /// what is missing is an error when read.
-    pub fn new(lower: Arc<dyn ReadAt>, start: u64, len: u64) -> Slice {
+    pub fn new(lower: L, start: u64, len: u64) -> Slice<L> {
         Slice { lower, start, len }
     }
 
@@ -26,7 +26,7 @@ impl Slice {
     }
 }
 
-impl ReadAt for Slice {
+impl<L: ReadAt> ReadAt for Slice<L> {
     fn size(&self) -> u64 {
         self.len
     }

@@ -1,10 +1,26 @@
 //! Containers: from image files to a virtual disk.
 //!
-//! To add one: a folder here, a row in [`FORMATS`], a fixture, a row in the README's table.
+//! ```text
+//! image file --probe, open--> Opened --(VHDZ: what is inside, again)--> layer --join with its parents--> Disk
+//! ```
+//!
+//! To add one: a folder here, a row in [`FORMATS`], a fixture, a row in the README's table. A format whose
+//! tables map a disk onto a file implements `mapped::Map` and gets reading and runs from it.
 
+mod bitmap;
+mod cache;
+mod chain;
+mod mapped;
+mod parent;
 pub mod raw;
+pub mod vhd;
+pub mod vhdx;
+pub mod vhdz;
 
-use spelunk_tree::{Error, LayerInfo, ParentRef, ReadAt, Result};
+pub use chain::{Disk, ParentSource, open};
+
+use cache::Cache;
+use spelunk_tree::{LayerInfo, ReadAt, Result};
 use std::sync::Arc;
 
 /// One container format.
@@ -15,70 +31,69 @@ pub struct Format {
     pub summary: &'static str,
     /// Usual extensions of file names, without dot.
     pub extensions: &'static [&'static str],
-    /// Whether `file` is of this format, by its magic. Errors only when the storage fails.
+    /// Whether `file` is of this format, by its magic: also when the rest of it is damaged. Errors only
+    /// when the storage fails.
     pub probe: fn(file: &dyn ReadAt) -> Result<bool>,
     /// Reads the headers.
-    pub open: fn(file: Arc<dyn ReadAt>) -> Result<Opened>,
+    pub open: fn(file: Arc<dyn ReadAt>, context: &Context) -> Result<Opened>,
 }
 
-/// All formats in the order they are probed. `raw` takes everything, so it is last.
-pub static FORMATS: &[Format] = &[raw::FORMAT];
+/// All formats in the order they are probed. `raw` takes everything, so it is last; `vhd` may be
+/// recognised by its end alone, so it comes after those with a magic at their beginning.
+pub static FORMATS: &[Format] = &[vhdz::FORMAT, vhdx::FORMAT, vhd::FORMAT, raw::FORMAT];
+
+/// Bytes of allocation tables and bitmaps that all layers of a disk together keep in memory: the tables of
+/// 4 TiB in blocks of 2 MiB, or some thousand blocks' bitmaps.
+const PAGES_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes of decoded blocks that all layers of a disk together keep in memory: eight of VHDZ's usual 2 MiB,
+/// so that a chain of compressed images can be read in turns.
+const BLOCKS_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes that the blocks being decoded at the same moment may take, packed and unpacked: three usual ones.
+const DECODING_BYTES_MAX: u64 = 12 << 20;
+
+/// What the layers of one disk share.
+pub struct Context {
+    pages: Arc<Cache>,
+    blocks: Arc<Cache>,
+    is_wrapped: bool,
+}
+
+impl Context {
+    fn new() -> Context {
+        Context {
+            pages: Arc::new(Cache::new(PAGES_BYTES_MAX, u64::MAX)),
+            blocks: Arc::new(Cache::new(BLOCKS_BYTES_MAX, DECODING_BYTES_MAX)),
+            is_wrapped: false,
+        }
+    }
+
+    /// The same for the file inside a compressed container.
+    fn wrapped(&self) -> Context {
+        Context { pages: self.pages.clone(), blocks: self.blocks.clone(), is_wrapped: true }
+    }
+}
 
 /// Joins a differencing image to its parent's contents.
 pub type Join = Box<dyn FnOnce(Arc<dyn ReadAt>) -> Result<Arc<dyn ReadAt>>>;
 
 /// What opening one layer gave.
-pub enum Opened {
-    /// The layer is whole.
-    Whole {
-        /// Its description; `source` is set by the caller.
-        info: LayerInfo,
-        /// Its contents.
-        bytes: Arc<dyn ReadAt>,
-    },
-    /// A wrapper around another container (VHDZ): its contents are to be probed again.
-    Wrapper {
-        /// Its description; `source` is set by the caller.
-        info: LayerInfo,
-        /// The file inside.
-        inner: Arc<dyn ReadAt>,
-    },
-    /// A differencing image that waits for its parent.
-    Child {
-        /// Its description, with [`LayerInfo::parent`]; `source` is set by the caller.
-        info: LayerInfo,
-        /// Takes the parent.
-        join: Join,
-    },
-}
-
-/// Where parents come from: outside the jail, by name only.
-pub trait ParentSource {
-    /// The next file that may be the parent that `wanted` describes, for the image file with index
-    /// `source`; `None` when there are no more. The answer's [`ReadAt::runs`] must name it by the index
-    /// `source + 1`; a file that turns out not to be the parent is replaced by the next answer.
-    ///
-    /// # Errors
-    /// When the search itself fails.
-    fn next_candidate(&mut self, source: u32, wanted: &ParentRef) -> Result<Option<Arc<dyn ReadAt>>>;
-}
-
-/// A virtual disk, all layers joined.
-pub struct Disk {
-    /// Its bytes.
-    pub bytes: Arc<dyn ReadAt>,
-    /// Its layers, top first.
-    pub layers: Vec<LayerInfo>,
-    /// Logical sector size, when the container says.
+pub struct Opened {
+    /// Its description; `source` is set by the chain.
+    pub info: LayerInfo,
+    /// Logical sector size in bytes, when the layer says.
     pub sector_bytes: Option<u32>,
+    /// Its contents.
+    pub content: Content,
 }
 
-/// Opens an image file and all its parents.
-///
-/// # Errors
-/// `NotFound` naming a parent that is missing or wrong; `Limit` for a chain that is too long; what the
-/// formats report.
-pub fn open(file: Arc<dyn ReadAt>, parents: &mut dyn ParentSource) -> Result<Disk> {
-    let _ = (file, parents);
-    Err(Error::unsupported("no container can be opened"))
+/// What a layer holds.
+pub enum Content {
+    /// A disk.
+    Whole(Arc<dyn ReadAt>),
+    /// Another container (VHDZ): to be probed again.
+    Wrapped(Arc<dyn ReadAt>),
+    /// A disk but for what its parent, [`LayerInfo::parent`], has.
+    Child(Join),
 }
