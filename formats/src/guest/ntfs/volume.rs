@@ -1,0 +1,60 @@
+//! What all parts of the reader share: the volume's bytes and shape, the MFT, the caches.
+
+use super::boot::Geometry;
+use super::cache::Cache;
+use super::mft::Mft;
+use super::runlist::Runlist;
+use spelunk_tree::{ReadAt, Result};
+use std::sync::Arc;
+
+/// Bytes of decoded runlists kept: what some hundred fragmented files in use need.
+const RUNLIST_CACHE_BYTES: usize = 2 << 20;
+/// Bytes of decompressed units kept: for readers that ask for less than a unit (64 KiB) at a time.
+const UNIT_CACHE_BYTES: usize = 2 << 20;
+/// Bytes of index blocks kept: the upper levels of some large directories.
+const BLOCK_CACHE_BYTES: usize = 2 << 20;
+
+/// Tells attributes apart: number of the record, instance of the attribute in it.
+pub(super) type AttributeId = (u64, u16);
+
+/// An NTFS volume.
+pub(super) struct Volume {
+    /// Its bytes.
+    pub bytes: Arc<dyn ReadAt>,
+    /// Its shape.
+    pub geometry: Geometry,
+    /// Its records.
+    pub mft: Mft,
+    /// Decoded runlists of segments.
+    pub runlists: Cache<AttributeId, Arc<Runlist>>,
+    /// Decompressed units by attribute and number.
+    pub units: Cache<(AttributeId, u64), Arc<[u8]>>,
+    /// Index blocks by attribute and byte offset, update sequence undone.
+    pub blocks: Cache<(AttributeId, u64), Arc<[u8]>>,
+}
+
+impl Volume {
+    /// Reads the boot sector and finds the MFT; `notes` takes what the user should know.
+    ///
+    /// # Errors
+    /// `Corrupt` when either cannot be read.
+    pub fn open(bytes: Arc<dyn ReadAt>, notes: &mut Vec<String>) -> Result<Volume> {
+        let geometry = Geometry::read(&*bytes)?;
+        if geometry.size_bytes > bytes.size() {
+            notes.push(format!(
+                "the volume ends after {} of {} bytes: files behind the end cannot be read",
+                bytes.size(),
+                geometry.size_bytes
+            ));
+        }
+        let mft = Mft::open(bytes.clone(), geometry.clone(), notes)?;
+        Ok(Volume {
+            bytes,
+            geometry,
+            mft,
+            runlists: Cache::new(RUNLIST_CACHE_BYTES),
+            units: Cache::new(UNIT_CACHE_BYTES),
+            blocks: Cache::new(BLOCK_CACHE_BYTES),
+        })
+    }
+}
