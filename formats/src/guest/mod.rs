@@ -2,6 +2,10 @@
 //!
 //! To add one: a folder here, a row in [`GUESTS`], a fixture, a row in the README's table.
 
+pub mod ext;
+pub mod fat;
+pub mod ntfs;
+
 use spelunk_tree::{Error, ReadAt, Result, Tree};
 use std::sync::Arc;
 
@@ -14,7 +18,7 @@ pub struct Guest {
     pub name: &'static str,
     /// What it is, for people.
     pub summary: &'static str,
-    /// Whether `volume` holds this filesystem, by its magic. Errors only when the storage fails; a volume
+    /// Whether `volume` holds this filesystem, by its magic and the shape of its first fields. Errors only when the storage fails; a volume
     /// too short for the magic is not of this kind.
     pub probe: fn(volume: &dyn ReadAt) -> Result<bool>,
     /// Opens it.
@@ -28,18 +32,30 @@ pub struct Options {
     pub show_metafiles: bool,
 }
 
-/// All guests in the order they are probed.
-pub static GUESTS: &[Guest] = &[];
+/// All guests in the order they are probed: those first whose magic is long, since ext has two bytes alone,
+/// which may stand in a FAT's table, too. Whoever makes one of them wipes the magic of the others.
+pub static GUESTS: &[Guest] = &[ntfs::GUEST, fat::GUEST, ext::GUEST];
+
+/// The guest whose filesystem `volume` holds, `None` when it is none of ours.
+///
+/// # Errors
+/// When the storage fails.
+pub fn recognise(volume: &dyn ReadAt) -> Result<Option<&'static Guest>> {
+    for guest in GUESTS {
+        if (guest.probe)(volume)? {
+            return Ok(Some(guest));
+        }
+    }
+    Ok(None)
+}
 
 /// Opens the filesystem in `volume`.
 ///
 /// # Errors
 /// `Unsupported` when none is recognised; what the guest's reader reports.
 pub fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
-    for guest in GUESTS {
-        if (guest.probe)(&*volume)? {
-            return (guest.open)(volume, options);
-        }
+    match recognise(&*volume)? {
+        Some(guest) => (guest.open)(volume, options),
+        None => Err(Error::unsupported("no known filesystem")),
     }
-    Err(Error::unsupported("no known filesystem"))
 }

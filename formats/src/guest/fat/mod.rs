@@ -1,0 +1,379 @@
+//! FAT12, FAT16 and FAT32, with long names.
+//!
+//! Microsoft, "FAT: General Overview of On-Disk Format" 1.03 (fatgen103); where volumes deviate, what
+//! Linux's vfat takes is taken here.
+//!
+//! ```text
+//! boot sector (boot) -> allocation table (table) -> chains of clusters (chain)
+//!                                                     -> directories (directory) of entries (entry)
+//! ```
+//!
+//! A node's id is where its directory entry lies in the volume, in units of entries. The root, which has no
+//! entry, is [`ROOT`].
+
+mod boot;
+mod chain;
+mod codepage;
+mod directory;
+mod entry;
+mod long_name;
+mod table;
+
+use super::{Guest, Options};
+use crate::bytes::{count, index, le_u32, mul};
+use crate::extent::{clamp_buffer, clamp_len, map_runs, read_runs};
+use boot::{BootSector, ENTRY_BYTES, Geometry, Root, Width};
+use chain::Chain;
+use directory::{DIRECTORY_BYTES_MAX, Extent, Found, Reader};
+use entry::{FileEntry, Slot};
+use spelunk_tree::{
+    Attr, Case, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, ReadAt, Result, Run,
+    StreamInfo, Tree, TreeInfo, Xattr, Xattrs, limits,
+};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use table::Table;
+
+/// The row of this guest.
+pub const GUEST: Guest = Guest {
+    name: "fat",
+    summary: "FAT12, FAT16, FAT32 with long names",
+    probe: |volume| Ok(BootSector::read(volume)?.is_some()),
+    open,
+};
+
+/// The root's id: as a directory entry it would lie in the boot sector, where none can be.
+const ROOT: u64 = 1;
+/// Chains that are kept: 2 MiB at most.
+const CHAINS_MAX: usize = 64;
+
+const FSINFO_BYTES: usize = 512;
+/// Where an FSInfo sector has marks, and which.
+const FSINFO_MARKS: [(usize, u32); 2] = [(0, 0x4161_5252), (484, 0x6141_7272)];
+const FSINFO_FREE_AT: usize = 488;
+
+/// Chains by first cluster and wanted clusters, the one that was used last in front.
+type Chains = VecDeque<((u32, u32), Arc<Chain>)>;
+
+/// An open volume.
+pub struct Fat {
+    volume: Arc<dyn ReadAt>,
+    geometry: Geometry,
+    table: Table,
+    chains: Mutex<Chains>,
+    root: NodeId,
+    info: TreeInfo,
+}
+
+fn open(volume: Arc<dyn ReadAt>, _: &Options) -> Result<Arc<dyn Tree>> {
+    let boot = BootSector::read(&*volume)?.ok_or_else(|| Error::corrupt("no boot sector of a FAT volume"))?;
+    let geometry = boot.geometry.clone();
+    let mut fat = Fat {
+        table: Table::new(volume.clone(), geometry.clone()),
+        chains: Mutex::default(),
+        root: NodeId::new(ROOT)?,
+        info: describe(&*volume, &boot)?,
+        geometry,
+        volume,
+    };
+    match fat.root_label() {
+        Ok(Some(label)) => fat.info.label = label,
+        Ok(None) => {}
+        Err(error) => fat.info.notes.push(format!("the root directory is damaged: {error}")),
+    }
+    Ok(Arc::new(fat))
+}
+
+fn describe(volume: &dyn ReadAt, boot: &BootSector) -> Result<TreeInfo> {
+    let geometry = &boot.geometry;
+    let mut notes = Vec::new();
+    if boot.is_dirty {
+        notes.push("not unmounted".into());
+    }
+    if geometry.data_end() > volume.size() {
+        notes.push("the filesystem is longer than its volume".into());
+    }
+    Ok(TreeInfo {
+        filesystem: "vfat".into(),
+        label: boot.label.and_then(|label| label_text(&label)).unwrap_or_default(),
+        uuid: boot
+            .serial
+            .map_or(String::new(), |serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF)),
+        case: Case::Insensitive,
+        block_bytes: geometry.cluster_bytes,
+        size_bytes: geometry.total_bytes,
+        free_bytes: free_bytes(volume, geometry)?,
+        nodes: None,
+        free_nodes: None,
+        written: None,
+        notes,
+    })
+}
+
+/// FAT32's count of free clusters, where it can be.
+fn free_bytes(volume: &dyn ReadAt, geometry: &Geometry) -> Result<Option<u64>> {
+    let mut sector = [0; FSINFO_BYTES];
+    match geometry.fsinfo_offset {
+        Some(offset) if offset.saturating_add(count(sector.len())) <= volume.size() => {
+            volume.read_at(offset, &mut sector)?;
+        }
+        _ => return Ok(None),
+    }
+    for (at, mark) in FSINFO_MARKS {
+        if le_u32(&sector, at)? != mark {
+            return Ok(None);
+        }
+    }
+    let free = le_u32(&sector, FSINFO_FREE_AT)?;
+    let free =
+        u64::from(free).checked_mul(u64::from(geometry.cluster_bytes)).filter(|_| free <= geometry.clusters);
+    Ok(free)
+}
+
+/// A label without its padding; `None` for what stands for none.
+fn label_text(label: &[u8; 11]) -> Option<Vec<u8>> {
+    let text = codepage::padded_text(label);
+    (!text.is_empty() && text != "NO NAME").then(|| text.into_bytes())
+}
+
+/// The id of the node whose entry lies at `offset` in the volume.
+fn node_at(offset: u64) -> Result<NodeId> {
+    NodeId::new(offset.checked_div(u64::from(ENTRY_BYTES)).unwrap_or(0))
+}
+
+impl Fat {
+    /// The entry of a node other than the root. Ids come from anywhere, so it must lie where entries can,
+    /// and be in use.
+    fn entry(&self, node: NodeId) -> Result<FileEntry> {
+        let unknown = || Error::not_found("no such directory entry").object(object(node));
+        let offset = mul(node.get(), u64::from(ENTRY_BYTES))?;
+        let is_in_root = match self.geometry.root {
+            Root::Area(start, len) => (start..start.saturating_add(len)).contains(&offset),
+            Root::Chain(_) => false,
+        };
+        let is_in_data = (self.geometry.data_offset..self.geometry.data_end()).contains(&offset);
+        if !is_in_root && !is_in_data {
+            return Err(unknown());
+        }
+        let mut bytes = vec![0; index(ENTRY_BYTES)?];
+        self.volume.read_at(offset, &mut bytes)?;
+        match Slot::parse(&bytes)? {
+            Slot::File(entry) => Ok(entry),
+            _ => Err(unknown()),
+        }
+    }
+
+    /// The entry of a file's main stream.
+    fn file(&self, node: NodeId, stream: Option<&Name>) -> Result<FileEntry> {
+        if stream.is_some() {
+            return Err(Error::not_found("FAT has no named streams"));
+        }
+        let is_a_directory = || Error::new(ErrorKind::IsADirectory, "reading a directory as a file");
+        if node.get() == ROOT {
+            return Err(is_a_directory());
+        }
+        let entry = self.entry(node)?;
+        if entry.is_directory() { Err(is_a_directory()) } else { Ok(entry) }
+    }
+
+    /// The upper half of the first cluster's number belongs to it on FAT32 only.
+    fn first_cluster(&self, entry: &FileEntry) -> u32 {
+        match self.geometry.width {
+            Width::Fat12 | Width::Fat16 => entry.first_cluster & 0xFFFF,
+            Width::Fat32 => entry.first_cluster & 0x0FFF_FFFF,
+        }
+    }
+
+    /// The chain from cluster `first` over the clusters that `bytes` take.
+    fn chain(&self, first: u32, bytes: u64) -> Result<Arc<Chain>> {
+        let wanted = bytes.div_ceil(u64::from(self.geometry.cluster_bytes.max(1)));
+        let key = (first, u32::try_from(wanted).unwrap_or(u32::MAX));
+        if let Some(chain) = self.kept_chain(key) {
+            return Ok(chain);
+        }
+        let chain = Arc::new(Chain::follow(&self.table, &self.geometry, key.0, key.1)?);
+        let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        chains.truncate(CHAINS_MAX.saturating_sub(1));
+        chains.push_front((key, chain.clone()));
+        Ok(chain)
+    }
+
+    fn kept_chain(&self, key: (u32, u32)) -> Option<Arc<Chain>> {
+        let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = chains.iter().position(|(other, _)| *other == key)?;
+        let found = chains.remove(at)?;
+        let chain = found.1.clone();
+        chains.push_front(found);
+        Some(chain)
+    }
+
+    /// Where `len` bytes of a file lie in the volume; they must lie before its end.
+    fn file_runs(&self, node: NodeId, entry: &FileEntry, offset: u64, len: u64) -> Result<Vec<Run>> {
+        let mut runs = Vec::new();
+        if len == 0 {
+            return Ok(runs);
+        }
+        let chain = self.chain(self.first_cluster(entry), u64::from(entry.size))?;
+        let covered = chain.runs(&self.table, &self.geometry, (offset, len), &mut runs)?;
+        if covered < len {
+            let broken = chain.end().err();
+            let error = broken.unwrap_or_else(|| Error::corrupt("a chain of clusters shorter than its file"));
+            return Err(error.object(object(node)).at(offset));
+        }
+        Ok(runs)
+    }
+
+    /// Reads the directory `node` from its entry `position` on.
+    fn directory(&self, node: NodeId, position: u64) -> Result<Reader<'_>> {
+        let chain = |first| self.chain(first, DIRECTORY_BYTES_MAX).map(Extent::Chain);
+        let extent = if node.get() == ROOT {
+            match self.geometry.root {
+                Root::Area(start, len) => Extent::Area(start, len),
+                Root::Chain(first) => chain(first)?,
+            }
+        } else {
+            let entry = self.entry(node)?;
+            if !entry.is_directory() {
+                let message = "listing what is no directory";
+                return Err(Error::new(ErrorKind::NotADirectory, message).object(object(node)));
+            }
+            chain(self.first_cluster(&entry))?
+        };
+        Ok(Reader::new(self, extent, position))
+    }
+
+    fn root_label(&self) -> Result<Option<Vec<u8>>> {
+        let mut root = self.directory(self.root, 0)?;
+        while let Some((_, slot)) = root.next_slot()? {
+            match slot {
+                Slot::Label(label) => return Ok(label_text(&label)),
+                Slot::End => break,
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn listed(&self, found: Found, next: Cursor) -> Listed {
+        match found.name {
+            Ok(name) => Listed::Entry { entry: self.named(name, found.node, &found.entry), next },
+            Err(error) => Listed::Broken { name: None, error: error.object(object(found.node)), next },
+        }
+    }
+
+    fn named(&self, name: Name, node: NodeId, entry: &FileEntry) -> Entry {
+        Entry { name, node, attr: entry.attr(self.geometry.cluster_bytes) }
+    }
+}
+
+fn object(node: NodeId) -> String {
+    format!("directory entry at byte {}", node.get().saturating_mul(u64::from(ENTRY_BYTES)))
+}
+
+/// Whether two names are the same but for case, where that is one character for one.
+fn is_same_name(a: &Name, b: &Name) -> bool {
+    if a.as_bytes().is_ascii() && b.as_bytes().is_ascii() {
+        return a.as_bytes().eq_ignore_ascii_case(b.as_bytes());
+    }
+    match (std::str::from_utf8(a.as_bytes()), std::str::from_utf8(b.as_bytes())) {
+        (Ok(a), Ok(b)) => a.chars().map(upper_case).eq(b.chars().map(upper_case)),
+        _ => a.as_bytes().eq_ignore_ascii_case(b.as_bytes()),
+    }
+}
+
+fn upper_case(character: char) -> char {
+    let mut upper = character.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(upper), None) => upper,
+        _ => character,
+    }
+}
+
+impl Tree for Fat {
+    fn info(&self) -> &TreeInfo {
+        &self.info
+    }
+
+    fn root(&self) -> NodeId {
+        self.root
+    }
+
+    fn lookup(&self, dir: NodeId, name: &Name) -> Result<Entry> {
+        let mut reader = self.directory(dir, 0)?;
+        let mut similar = None;
+        loop {
+            let found = match reader.next_file() {
+                Ok(found) => found,
+                Err(error) if similar.is_none() => return Err(error),
+                Err(_) => None,
+            };
+            let Some(Found { node, name: other, entry }) = found else { break };
+            match other {
+                Ok(other) if other == *name => return Ok(self.named(other, node, &entry)),
+                Ok(other) if similar.is_none() && is_same_name(&other, name) => {
+                    similar = Some(self.named(other, node, &entry));
+                }
+                _ => {}
+            }
+        }
+        similar.ok_or_else(|| Error::not_found("no such entry"))
+    }
+
+    fn list(&self, dir: NodeId, cursor: Cursor, max: usize) -> Result<Page> {
+        let max = max.clamp(1, limits::PAGE_ENTRIES_MAX);
+        let mut reader = self.directory(dir, cursor.0)?;
+        let mut entries = Vec::new();
+        while entries.len() < max {
+            let before = reader.position();
+            match reader.next_file() {
+                Ok(Some(found)) => entries.push(self.listed(found, Cursor(reader.position()))),
+                Ok(None) => return Ok(Page { entries, next: None }),
+                Err(error) if entries.is_empty() => return Err(error),
+                // The next page begins with the error.
+                Err(_) => return Ok(Page { entries, next: Some(Cursor(before)) }),
+            }
+        }
+        Ok(Page { entries, next: Some(Cursor(reader.position())) })
+    }
+
+    fn attr(&self, node: NodeId) -> Result<Attr> {
+        if node.get() == ROOT {
+            return Ok(Attr { xattrs: Xattrs::None, ..Attr::new(Kind::Directory) });
+        }
+        Ok(self.entry(node)?.attr(self.geometry.cluster_bytes))
+    }
+
+    fn read(&self, node: NodeId, stream: Option<&Name>, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let entry = self.file(node, stream)?;
+        let buffer = clamp_buffer(u64::from(entry.size), offset, buffer);
+        let runs = self.file_runs(node, &entry, offset, count(buffer.len()))?;
+        read_runs(&*self.volume, &runs, buffer)?;
+        Ok(buffer.len())
+    }
+
+    fn runs(
+        &self,
+        node: NodeId,
+        stream: Option<&Name>,
+        offset: u64,
+        len: u64,
+        runs: &mut Vec<Run>,
+    ) -> Result<()> {
+        let entry = self.file(node, stream)?;
+        let len = clamp_len(u64::from(entry.size), offset, len);
+        map_runs(&*self.volume, &self.file_runs(node, &entry, offset, len)?, runs)
+    }
+
+    fn link_target(&self, node: NodeId) -> Result<Vec<u8>> {
+        self.attr(node)?;
+        Err(Error::new(ErrorKind::NotALink, "FAT has no symbolic links"))
+    }
+
+    fn xattrs(&self, node: NodeId) -> Result<Vec<Xattr>> {
+        self.attr(node).map(|_| Vec::new())
+    }
+
+    fn streams(&self, node: NodeId) -> Result<Vec<StreamInfo>> {
+        self.attr(node).map(|_| Vec::new())
+    }
+}

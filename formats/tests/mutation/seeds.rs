@@ -1,0 +1,146 @@
+//! The images that are mutated: one row each.
+
+use crate::images::{make, scratch};
+use spelunk_formats::container::FORMATS;
+use spelunk_formats::guest::GUESTS;
+
+/// How an image is made.
+pub struct Seed {
+    /// Its name in messages.
+    pub name: &'static str,
+    /// The guest and the container in it, by their rows' names: without these readers it is left out.
+    pub guest: &'static str,
+    pub container: &'static str,
+    /// What the script needs.
+    pub tools: &'static [&'static str],
+    /// Makes `disk.img` from the files in `src`, in the shell.
+    pub script: &'static str,
+    /// Entries that a walk finds at least.
+    pub entries_min: usize,
+}
+
+/// Files of some kinds. What fills them is left alone, see [`crate::mutate::FILL`].
+const SOURCE: &str = r#"
+mkdir -p src/directory/below/below "src/a longer name than eight"
+z() { head -c "$1" /dev/zero | tr '\0' z; }
+z 10 > src/small; : > src/empty; z 100000 > src/large; z 700 > src/directory/file
+z 5000 > "src/a longer name than eight/another long name.text"; z 30 > src/directory/below/below/leaf
+for n in $(seq 60); do z 20 > src/directory/below/number-$n-of-many; done
+"#;
+
+const fn fat(name: &'static str, script: &'static str) -> Seed {
+    Seed {
+        name,
+        guest: "fat",
+        container: "raw",
+        tools: &["mkfs.fat", "mcopy", "sfdisk"],
+        script,
+        entries_min: 60,
+    }
+}
+
+const fn ext(name: &'static str, script: &'static str) -> Seed {
+    Seed { name, guest: "ext", container: "raw", tools: &["mke2fs", "debugfs"], script, entries_min: 60 }
+}
+
+const fn ntfs(name: &'static str, script: &'static str) -> Seed {
+    Seed { name, guest: "ntfs", container: "raw", tools: &["mkntfs", "ntfscp"], script, entries_min: 20 }
+}
+
+/// A container around a FAT volume behind a partition table.
+const fn container(container: &'static str, tools: &'static [&'static str], script: &'static str) -> Seed {
+    Seed { name: container, guest: "fat", container, tools, script, entries_min: 60 }
+}
+
+/// All seeds.
+pub const SEEDS: &[Seed] = &[
+    fat("fat12", "mkfs.fat -F 12 -n LABEL -C disk.img 1440 && mcopy -s -i disk.img src/* ::/"),
+    fat("fat16", "mkfs.fat -F 16 -s 1 -C disk.img 4096 && mcopy -s -i disk.img src/* ::/"),
+    fat("fat32", "mkfs.fat -F 32 -s 1 -C disk.img 34000 && mcopy -s -i disk.img src/* ::/"),
+    fat(
+        "gpt",
+        "truncate -s 4M disk.img
+        printf 'label: gpt\n start=2048,size=4000,name=one\n start=6100,size=100\n' | sfdisk -q disk.img
+        mkfs.fat -F 12 --offset 2048 disk.img 2000 && mcopy -s -i disk.img@@1M src/* ::/",
+    ),
+    fat(
+        "mbr",
+        "truncate -s 4M disk.img
+        printf 'label: dos\n start=64,size=100,type=83\n start=200,type=f\n start=2048,size=4000,type=1\n
+            start=6100,size=100,type=7\n start=6300,type=82\n' | sfdisk -q disk.img
+        mkfs.fat -F 12 --offset 2048 disk.img 2000 && mcopy -s -i disk.img@@1M src/* ::/",
+    ),
+    ext("ext2", "mke2fs -q -t ext2 -b 1024 -d src disk.img 2M"),
+    ext("ext3", "mke2fs -q -t ext3 -d src disk.img 8M"),
+    ext("ext4", "mke2fs -q -t ext4 -d src disk.img 8M"),
+    // Without checksums mutations reach deeper.
+    ext("ext4-inline", "mke2fs -q -t ext4 -O ^metadata_csum,^has_journal,inline_data -I 256 -b 1024 -d src disk.img 2M"),
+    ext(
+        "ext4-links",
+        "i=0; while [ $i -lt 20 ]; do ln -s directory/file src/link$i; i=$((i + 1)); done
+        ln -s $(printf 'long/%.0s' $(seq 40)) src/slow
+        mke2fs -q -t ext4 -O ^metadata_csum,^has_journal,meta_bg,^resize_inode,bigalloc -C 16384 -b 1024 -d src disk.img 4M
+        debugfs -w -R 'ea_set small user.name value' disk.img",
+    ),
+    // Directories need a mount; without one, there is just the root.
+    ntfs(
+        "ntfs",
+        "truncate -s 4M disk.img; mkntfs -q -F -s 512 -c 4096 disk.img; mkdir mnt
+        if ntfs-3g disk.img mnt 2> log; then cp -r src/directory src/a* mnt; umount mnt; fi
+        for n in $(seq 20); do ntfscp -q disk.img src/small \"name number $n\"; done
+        ntfscp -q disk.img src/large large; ntfscp -q -N stream disk.img src/small large",
+    ),
+    ntfs(
+        "ntfs-512",
+        "truncate -s 4M disk.img; mkntfs -q -F -s 512 -c 512 disk.img
+        for n in $(seq 60); do ntfscp -q disk.img src/small \"name number $n\"; done
+        ntfscp -q disk.img src/large large",
+    ),
+    container("vhd", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
+        mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vpc -o force_size=on raw.img disk.img"),
+    container("vhdx", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
+        mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vhdx -o block_size=1M raw.img disk.img"),
+    container("vhdz", &["mkfs.fat", "mcopy", "qemu-img", "python3"], VHDZ),
+];
+
+/// A compressed container of two blocks that are stored, deflated, or nowhere.
+const VHDZ: &str = r#"mkfs.fat -F 12 -s 2 -C raw.img 4096
+mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vpc -o force_size=on raw.img inner.vhd
+python3 - <<'END'
+import struct, zlib
+inner = open('inner.vhd', 'rb').read()
+block_bytes = 0x10000
+out, index = bytearray(50), []
+for number in range(0, len(inner), block_bytes):
+    block = inner[number:number + block_bytes].ljust(block_bytes, b'\0')
+    if not any(block):
+        index.append(-1)
+        continue
+    index.append(len(out))
+    mode = number // block_bytes % 2
+    payload = zlib.compress(block) if mode else block
+    out += struct.pack('<II', len(payload), mode) + payload
+out[:50] = b'URBACKUP COMPRESSED FILE#1.0\0' + struct.pack('<qqIB', len(out), len(inner), block_bytes, 0)
+out += struct.pack('<%dq' % len(index), *index)
+open('disk.img', 'wb').write(out)
+END
+"#;
+
+impl Seed {
+    /// Makes the image. `None`, with the reason printed, where a reader or a tool is missing.
+    pub fn make(&self) -> Option<Vec<u8>> {
+        let has_readers = GUESTS.iter().any(|guest| guest.name == self.guest)
+            && FORMATS.iter().any(|format| format.name == self.container);
+        if !has_readers {
+            eprintln!("{} is skipped: no reader of {} in {}", self.name, self.guest, self.container);
+            return None;
+        }
+        let directory = scratch(&format!("mutation-{}", self.name));
+        if !make(&directory, self.tools, &format!("{SOURCE}{}", self.script)) {
+            return None;
+        }
+        let bytes = std::fs::read(directory.join("disk.img")).unwrap();
+        std::fs::remove_dir_all(directory).unwrap();
+        Some(bytes)
+    }
+}
