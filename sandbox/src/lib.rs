@@ -1,57 +1,40 @@
-//! Spelunk's jail.
+//! Spelunk's jail: a disk image is parsed by a worker process that can do nothing else.
+//!
+//! ```text
+//!            program (host)                         worker (jailed, same program)
+//!   Disk --- RemoteTree --- channel === socket, window === channel --- formats::disk
+//!              |                                                          |
+//!              +---- plain runs: pread ----> image files <---- pread -----+
+//! ```
+//!
+//! [`Disk::open`] starts a worker and gives it the image's descriptor; [`Disk::tree`] is a [`Tree`] whose
+//! answers come from it. For a read the host asks where the bytes lie and reads plain ones itself.
+//!
+//! A program that opens disks calls [`worker_main`] first thing in its main function when its first argument
+//! is [`WORKER_COMMAND`], and [`attempt_main`] when it is [`ATTEMPT_COMMAND`]. Panics must unwind: a parser
+//! that fails on one entry then costs that entry, not the worker. Linux 5.9 or newer.
+//!
+//! Limits stand where they hold: of the protocol in `wire/message.rs`, of the process in `jail/limits.rs`.
+//! What the worker sends is parsed like any hostile input (`wire/`), and plain runs are read only within
+//! the image files that the host opened itself.
+//!
+//! Deliberately absent: parsing in the host; paths in the worker; a switch that leaves out the jail.
+//!
+//! [`Tree`]: spelunk_tree::Tree
 
-use spelunk_tree::{DiskInfo, Error, Result, Tree};
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
+mod channel;
+mod doctor;
+mod host;
+mod jail;
+mod parents;
+mod shared;
+mod wire;
+mod worker;
 
-/// How a disk is opened.
-#[derive(Clone, Debug)]
-pub struct OpenOptions {
-    /// Show the files in which filesystems keep themselves (`$MFT`, ...).
-    pub show_metafiles: bool,
-    /// How long one request may take before the worker is given up.
-    pub deadline: Duration,
-}
-
-impl Default for OpenOptions {
-    fn default() -> OpenOptions {
-        OpenOptions { show_metafiles: false, deadline: Duration::from_secs(30) }
-    }
-}
-
-/// A disk, parsed by a jailed worker process of its own.
-pub struct Disk {
-    info: DiskInfo,
-}
-
-impl Disk {
-    /// Opens an image and its parents.
-    ///
-    /// # Errors
-    /// To come.
-    pub fn open(image: &Path, options: &OpenOptions) -> Result<Disk> {
-        let _ = (image, options);
-        Err(Error::unsupported("to come"))
-    }
-
-    /// What is known of the disk.
-    pub fn info(&self) -> &DiskInfo {
-        &self.info
-    }
-
-    /// The tree of the volume with this index in [`DiskInfo::volumes`], where it has one.
-    pub fn tree(&self, index: usize) -> Option<Arc<dyn Tree>> {
-        let _ = index;
-        None
-    }
-}
-
-/// The worker's main function: what the program runs for its hidden subcommand [`WORKER_COMMAND`].
-pub fn worker_main() -> ExitCode {
-    ExitCode::FAILURE
-}
-
-/// The hidden subcommand that makes the program a worker.
-pub const WORKER_COMMAND: &str = "__worker";
+pub use doctor::{
+    ATTEMPT_COMMAND, Denial, LayerReport, Outcome, allowed_calls, attempt_main, doctor, probe_denials,
+    probe_unjailed,
+};
+pub use host::{Disk, OpenOptions, Stats};
+pub use jail::close_inherited;
+pub use worker::{WORKER_COMMAND, worker_main};

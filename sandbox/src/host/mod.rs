@@ -1,0 +1,92 @@
+//! The host's side: starts workers, asks them, and reads what they say is plain.
+
+mod image;
+pub(crate) mod line;
+mod link;
+pub(crate) mod process;
+mod remote_tree;
+mod run_cache;
+mod running;
+
+use image::open_image;
+pub(crate) use image::{Image, OPEN_FLAGS};
+pub(crate) use process::CHANNELS_MAX;
+
+use link::Link;
+use remote_tree::RemoteTree;
+use spelunk_tree::{DiskInfo, Result, Tree};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a disk is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Show the files in which filesystems keep themselves (`$MFT`, ...).
+    pub show_metafiles: bool,
+    /// How long one request may take before the worker is given up.
+    pub deadline: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions { show_metafiles: false, deadline: Duration::from_secs(30) }
+    }
+}
+
+/// What a disk's worker was asked to do so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests that the worker answered.
+    pub round_trips: u64,
+    /// Bytes of files that the host read from the image files itself.
+    pub bytes_read: u64,
+    /// Bytes of files that the worker decoded.
+    pub bytes_decoded: u64,
+    /// Workers that were started in place of one that was lost.
+    pub restarts: u64,
+}
+
+/// A disk, parsed by a jailed worker process of its own. The worker is gone when this and all its trees
+/// are dropped.
+pub struct Disk {
+    link: Arc<Link>,
+    trees: Vec<Option<Arc<dyn Tree>>>,
+}
+
+impl Disk {
+    /// Opens an image and its parents, which are looked for beside it and in sibling directories.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such image, or when a parent is missing (the text names it);
+    /// `IsADirectory`; `Denied` when the image may not be read or there can be no jail; `WorkerLost` when
+    /// the worker died or took longer than the deadline; what the parsers report.
+    pub fn open(image: &Path, options: &OpenOptions) -> Result<Disk> {
+        let link = Arc::new(Link::open(image, options)?);
+        let mut trees = Vec::new();
+        for (index, root) in link.opening().roots.iter().enumerate() {
+            trees.push(RemoteTree::new(&link, index, *root).map(|tree| Arc::new(tree) as Arc<dyn Tree>));
+        }
+        Ok(Disk { link, trees })
+    }
+
+    /// What is known of the disk.
+    pub fn info(&self) -> &DiskInfo {
+        &self.link.opening().info
+    }
+
+    /// The tree of the volume with this index in [`DiskInfo::volumes`], where it has one.
+    pub fn tree(&self, index: usize) -> Option<Arc<dyn Tree>> {
+        self.trees.get(index).cloned().flatten()
+    }
+
+    /// Counts of what was asked so far.
+    pub fn stats(&self) -> Stats {
+        self.link.stats()
+    }
+
+    /// The process id of the worker, while there is one.
+    pub fn worker_pid(&self) -> Option<u32> {
+        self.link.worker_pid()
+    }
+}

@@ -1,0 +1,228 @@
+//! The chain of image files, and the search for parents, which happens in the host.
+//!
+//! What stands in an image as its parent's path is hostile. Of each such path two names are used, the last
+//! one (the file) and the one before (its directory), and only these places are looked at:
+//!
+//! - the file's name in the child's directory;
+//! - the file's name in a sibling of the child's directory that has the directory's name (UrBackup stores
+//!   each image in a folder of its own).
+//!
+//! A symbolic link is never followed in either place, so nothing outside can be reached: whoever arranges
+//! images by links has the real ones side by side elsewhere, and a child that is opened through a link is
+//! searched from where the link stands and from where the file is. What is found must be a regular file;
+//! whether it is the parent, the worker says, by its id.
+
+use crate::host::{Image, OPEN_FLAGS};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+use spelunk_tree::limits::CHAIN_MAX;
+use spelunk_tree::{Error, ErrorKind, Name, ParentRef, Result};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Places that are tried for one parent: with what an image may say (see the wire's limit on paths) all of
+/// them, each with its directory, its sibling, two extensions, and a child opened through a link.
+const CANDIDATES_MAX: usize = 128;
+
+/// The image files of a disk, from the one that was opened down to its last parent.
+pub(crate) struct Chain {
+    images: Vec<Arc<Image>>,
+    /// Where the last image lies, to look for its parent from: where it was opened, where it really is.
+    places: Vec<OwnedFd>,
+    search: Option<Search>,
+    /// Whether a worker has opened the chain: then the next one is given the same files.
+    is_complete: bool,
+    /// How many parents the present worker was given of a complete chain.
+    given: usize,
+}
+
+/// A search for the parent of one image.
+struct Search {
+    /// The image's index.
+    source: usize,
+    /// Where the image lies.
+    places: Vec<OwnedFd>,
+    candidates: std::vec::IntoIter<Candidate>,
+    /// The files that were given: none is given twice.
+    given: Vec<(u64, u64)>,
+}
+
+/// Where a parent may be: a file in the image's directory, or in a sibling of that directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    /// Which of the image's places is meant.
+    place: usize,
+    sibling: Option<Name>,
+    file: Name,
+}
+
+impl Chain {
+    /// A chain of one image, opened at `path`.
+    pub(crate) fn new(image: Image, path: &Path) -> Chain {
+        let mut directories = vec![directory_of(path)];
+        if path.is_symlink()
+            && let Ok(real) = path.canonicalize()
+        {
+            directories.push(directory_of(&real));
+        }
+        let places = directories.into_iter().flatten().collect();
+        Chain { images: vec![Arc::new(image)], places, search: None, is_complete: false, given: 0 }
+    }
+
+    /// The image with this index.
+    pub(crate) fn image(&self, index: usize) -> Option<Arc<Image>> {
+        self.images.get(index).cloned()
+    }
+
+    /// A new worker begins to open the chain.
+    pub(crate) fn begin(&mut self) {
+        self.given = 0;
+    }
+
+    /// A worker has opened the chain: these are its files.
+    pub(crate) fn complete(&mut self) -> Vec<Arc<Image>> {
+        self.is_complete = true;
+        self.search = None;
+        self.places.clear();
+        self.images.clone()
+    }
+
+    /// The next file that may be the parent that the image `source` wants, and is the image `source + 1`
+    /// from now on, in place of one that was not the parent.
+    ///
+    /// # Errors
+    /// `Corrupt` for a chain that is a circle; `Limit` for one that is too long; `WorkerLost` when the
+    /// worker asks what none of ours asks.
+    pub(crate) fn next_candidate(&mut self, source: usize, wanted: &ParentRef) -> Result<Option<Arc<Image>>> {
+        if self.is_complete {
+            return self.known_parent(source);
+        }
+        match &self.search {
+            // The candidate before was not the parent, or there was none.
+            Some(search) if search.source == source => self.images.truncate(source + 1),
+            _ if source + 1 == self.images.len() => self.search = Some(self.begin_search(source, wanted)?),
+            _ => return Err(Error::new(ErrorKind::WorkerLost, "the worker asks for parents out of order")),
+        }
+        let Some((image, directory)) = self.search.as_mut().and_then(Search::next) else { return Ok(None) };
+        self.places = vec![directory];
+        self.images.push(Arc::new(image));
+        Ok(self.images.last().cloned())
+    }
+
+    fn known_parent(&mut self, source: usize) -> Result<Option<Arc<Image>>> {
+        if source != self.given {
+            return Err(Error::new(ErrorKind::Storage, "the image has changed since it was opened"));
+        }
+        self.given += 1;
+        Ok(self.image(source + 1))
+    }
+
+    /// The image `source` is settled, and wants a parent.
+    fn begin_search(&mut self, source: usize, wanted: &ParentRef) -> Result<Search> {
+        if source + 1 >= CHAIN_MAX {
+            return Err(Error::limit(format!("a chain of more than {CHAIN_MAX} image files")));
+        }
+        let (above, last) = self.images.split_at(source);
+        if above.iter().any(|image| last.iter().any(|last| last.identity == image.identity)) {
+            return Err(Error::corrupt("the chain of images is a circle: one is its own ancestor"));
+        }
+        let places = std::mem::take(&mut self.places);
+        Ok(Search {
+            source,
+            candidates: candidates(wanted, places.len()).into_iter(),
+            places,
+            given: Vec::new(),
+        })
+    }
+}
+
+impl Search {
+    /// The next candidate that is there, and the directory it lies in.
+    fn next(&mut self) -> Option<(Image, OwnedFd)> {
+        for candidate in self.candidates.by_ref() {
+            let Some(place) = self.places.get(candidate.place) else { continue };
+            if let Some((image, directory)) = candidate.open(place)
+                && !self.given.contains(&image.identity)
+            {
+                self.given.push(image.identity);
+                return Some((image, directory));
+            }
+        }
+        None
+    }
+}
+
+fn directory_of(path: &Path) -> Option<OwnedFd> {
+    let parent = path.parent()?;
+    let directory = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    openat(CWD, directory, DIRECTORY_FLAGS, Mode::empty()).ok()
+}
+
+/// Directories are opened as places only: they need not be readable.
+const DIRECTORY_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Candidate {
+    /// Opens the file, when it is there and a regular one; also returns its directory.
+    fn open(&self, place: &OwnedFd) -> Option<(Image, OwnedFd)> {
+        let no_link = DIRECTORY_FLAGS | OFlags::NOFOLLOW;
+        let directory = match &self.sibling {
+            None => place.try_clone().ok()?,
+            Some(sibling) => {
+                let above = openat(place, "..", no_link, Mode::empty()).ok()?;
+                openat(&above, OsStr::from_bytes(sibling.as_bytes()), no_link, Mode::empty()).ok()?
+            }
+        };
+        let name = OsStr::from_bytes(self.file.as_bytes());
+        // Looked at before it is opened: the image names it, and opening a device or a pipe does things.
+        let found = statat(directory.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        let file = openat(directory.as_fd(), name, OPEN_FLAGS | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+        let file = File::from(file);
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        Some((Image::new(file).ok()?, directory))
+    }
+}
+
+/// Where to look, most likely first.
+fn candidates(wanted: &ParentRef, places: usize) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for path in &wanted.paths {
+        let mut names = path.rsplit('/').map(|component| Name::new(component.as_bytes()).ok());
+        let Some(Some(file)) = names.next() else { continue };
+        let sibling = names.next().flatten();
+        for file in [Some(file.clone()), variant(&file)].into_iter().flatten() {
+            for sibling in [None, sibling.clone()] {
+                for place in 0..places {
+                    all.push(Candidate { place, sibling: sibling.clone(), file: file.clone() });
+                }
+            }
+        }
+    }
+    all.truncate(CANDIDATES_MAX);
+    all
+}
+
+/// The name of the same image when it is compressed, or when it is not.
+fn variant(file: &Name) -> Option<Name> {
+    let name = file.as_bytes();
+    let ends_with = |end: &str| {
+        name.len() > end.len() && name[name.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+    };
+    if ends_with(".vhd") || ends_with(".vhdx") {
+        Name::new([name, b"z"].concat()).ok()
+    } else if ends_with(".vhdz") || ends_with(".vhdxz") {
+        Name::new(&name[..name.len() - 1]).ok()
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

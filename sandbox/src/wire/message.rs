@@ -1,0 +1,326 @@
+//! The messages: what the host asks, what the worker answers.
+
+use super::nodes::RUN_BYTES_MAX;
+use super::{Decoded, Decoder, Encoder, Malformed, Wire, decode_choice, encode_choice};
+use crate::LayerReport;
+use spelunk_tree::{
+    Cursor, DiskInfo, Error, Name, NodeId, ParentRef, Place, Result as TreeResult, Run, limits,
+};
+
+/// What the worker says it is. Host and worker are the same program file, so this only tells when the
+/// program was something else than expected.
+pub(crate) const BUILD_ID: &str = concat!("spelunk worker ", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of the window of shared memory that belongs to a channel: no reply is longer. FUSE's largest read
+/// is as long, and a page of 4096 ordinary entries is shorter.
+pub(crate) const WINDOW_BYTES: usize = 1 << 20;
+
+/// Bytes of one request: a name or two and some numbers.
+pub(crate) const REQUEST_BYTES_MAX: usize = 2 * limits::NAME_BYTES_MAX + 64;
+
+/// Runs in one reply: what a 64 MiB stretch has in a filesystem of 4 KiB blocks at worst.
+pub(crate) const RUNS_MAX: usize = 16 * 1024;
+
+const _: () = assert!(RUNS_MAX * RUN_BYTES_MAX + 16 < WINDOW_BYTES / 2);
+
+/// The first message to a worker, on its standard input, with two descriptors for each channel: the
+/// channel's socket, its window.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) channels: u8,
+}
+
+impl Wire for Start {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.channels);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<Start> {
+        Ok(Start { channels: from.get()? })
+    }
+}
+
+/// What the worker says when it is in its jail, before it has seen a byte of any image; or why it is not.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) build_id: String,
+    pub(crate) jail: TreeResult<Vec<LayerReport>>,
+}
+
+/// Layers that a jail may have.
+const LAYERS_MAX: usize = 64;
+
+impl Wire for Hello {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.build_id);
+        match &self.jail {
+            Ok(layers) => {
+                out.put(&true);
+                out.list(layers);
+            }
+            Err(error) => {
+                out.put(&false);
+                out.put(error);
+            }
+        }
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<Hello> {
+        let build_id = from.get()?;
+        let jail = if from.get()? { Ok(from.list(LAYERS_MAX)?) } else { Err(from.get::<Error>()?) };
+        Ok(Hello { build_id, jail })
+    }
+}
+
+impl Wire for LayerReport {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.name);
+        out.put(&self.in_force);
+        out.put(&self.detail);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<LayerReport> {
+        Ok(LayerReport { name: from.get()?, in_force: from.get()?, detail: from.get()? })
+    }
+}
+
+/// What the host asks. `tree` is the index of a volume, `stream` the named stream (or the main one).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Open the image whose descriptor comes along. Answered by [`Opening`], after any number of
+    /// [`Status::NeedParent`].
+    Open { size: u64, show_metafiles: bool },
+    /// The answer to [`Status::NeedParent`]; the descriptor comes along.
+    Parent { size: u64 },
+    /// The answer to [`Status::NeedParent`] when there is none (left).
+    NoParent,
+    /// Answered by an entry.
+    Lookup { tree: u8, dir: NodeId, name: Name },
+    /// Answered by a page.
+    List { tree: u8, dir: NodeId, cursor: Cursor, max: u32 },
+    /// Answered by attributes.
+    Attr { tree: u8, node: NodeId },
+    /// Answered by data.
+    Read { tree: u8, node: NodeId, stream: Option<Name>, offset: u64, len: u32 },
+    /// Answered by the [`Extents`] of `span` bytes from `start` on; when the `len` bytes from `offset` on are
+    /// not all plain, by their data as well.
+    Map { tree: u8, node: NodeId, stream: Option<Name>, start: u64, span: u64, offset: u64, len: u32 },
+    /// Answered by a target.
+    LinkTarget { tree: u8, node: NodeId },
+    /// Answered by a list.
+    Xattrs { tree: u8, node: NodeId },
+    /// Answered by a list.
+    Streams { tree: u8, node: NodeId },
+}
+
+impl Wire for Request {
+    fn encode(&self, out: &mut Encoder) {
+        match self {
+            Request::Open { size, show_metafiles } => {
+                out.put(&0u8);
+                out.put(size);
+                out.put(show_metafiles);
+            }
+            Request::Parent { size } => {
+                out.put(&1u8);
+                out.put(size);
+            }
+            Request::NoParent => out.put(&2u8),
+            Request::Lookup { tree, dir, name } => {
+                encode_node(3, *tree, *dir, out);
+                out.put(name);
+            }
+            Request::List { tree, dir, cursor, max } => {
+                encode_node(4, *tree, *dir, out);
+                out.put(cursor);
+                out.put(max);
+            }
+            Request::Attr { tree, node } => encode_node(5, *tree, *node, out),
+            Request::Read { tree, node, stream, offset, len } => {
+                encode_node(6, *tree, *node, out);
+                out.put(stream);
+                out.put(offset);
+                out.put(len);
+            }
+            Request::Map { tree, node, stream, start, span, offset, len } => {
+                encode_node(7, *tree, *node, out);
+                out.put(stream);
+                out.put(start);
+                out.put(span);
+                out.put(offset);
+                out.put(len);
+            }
+            Request::LinkTarget { tree, node } => encode_node(8, *tree, *node, out),
+            Request::Xattrs { tree, node } => encode_node(9, *tree, *node, out),
+            Request::Streams { tree, node } => encode_node(10, *tree, *node, out),
+        }
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Decoded<Request> {
+        let verb = from.get::<u8>()?;
+        match verb {
+            0 => return Ok(Request::Open { size: from.get()?, show_metafiles: from.get()? }),
+            1 => return Ok(Request::Parent { size: from.get()? }),
+            2 => return Ok(Request::NoParent),
+            _ => {}
+        }
+        let (tree, node) = (from.get()?, from.get()?);
+        Ok(match verb {
+            3 => Request::Lookup { tree, dir: node, name: from.get()? },
+            4 => Request::List { tree, dir: node, cursor: from.get()?, max: from.get()? },
+            5 => Request::Attr { tree, node },
+            6 => Request::Read { tree, node, stream: from.get()?, offset: from.get()?, len: from.get()? },
+            7 => Request::Map {
+                tree,
+                node,
+                stream: from.get()?,
+                start: from.get()?,
+                span: from.get()?,
+                offset: from.get()?,
+                len: from.get()?,
+            },
+            8 => Request::LinkTarget { tree, node },
+            9 => Request::Xattrs { tree, node },
+            10 => Request::Streams { tree, node },
+            _ => return Err(Malformed("an unknown request")),
+        })
+    }
+}
+
+fn encode_node(verb: u8, tree: u8, node: NodeId, out: &mut Encoder) {
+    out.put(&verb);
+    out.put(&tree);
+    out.put(&node);
+}
+
+/// What kind of answer a reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// The body is what was asked for.
+    Done,
+    /// The body is an error.
+    Failed,
+    /// The body is a [`ParentQuestion`].
+    NeedParent,
+}
+
+const STATUSES: [Status; 3] = [Status::Done, Status::Failed, Status::NeedParent];
+
+/// A reply on the socket: what the window holds. First the body, then data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub(crate) status: Status,
+    pub(crate) body_len: u32,
+    pub(crate) data_len: u32,
+}
+
+impl Packet {
+    /// Bytes of an encoded packet.
+    pub(crate) const BYTES: usize = 9;
+
+    /// Body and data, when together they fit in the window.
+    pub(crate) fn lengths(self) -> Decoded<(usize, usize)> {
+        let body = usize::try_from(self.body_len).map_err(|_| Malformed("a length over its limit"))?;
+        let data = usize::try_from(self.data_len).map_err(|_| Malformed("a length over its limit"))?;
+        match body.checked_add(data) {
+            Some(all) if all <= WINDOW_BYTES => Ok((body, data)),
+            _ => Err(Malformed("a reply longer than its window")),
+        }
+    }
+}
+
+impl Wire for Packet {
+    fn encode(&self, out: &mut Encoder) {
+        encode_choice(&self.status, &STATUSES, out);
+        out.put(&self.body_len);
+        out.put(&self.data_len);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<Packet> {
+        let status = decode_choice(&STATUSES, from)?;
+        Ok(Packet { status, body_len: from.get()?, data_len: from.get()? })
+    }
+}
+
+/// What the worker asks while it opens a disk: the next file that may be the parent of the image file with
+/// the index `source`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParentQuestion {
+    pub(crate) source: u32,
+    pub(crate) wanted: ParentRef,
+}
+
+impl Wire for ParentQuestion {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.source);
+        out.put(&self.wanted);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<ParentQuestion> {
+        Ok(ParentQuestion { source: from.get()?, wanted: from.get()? })
+    }
+}
+
+/// An open disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) info: DiskInfo,
+    /// For each volume with a tree, its root.
+    pub(crate) roots: Vec<Option<NodeId>>,
+}
+
+impl Wire for Opening {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.info);
+        out.list(&self.roots);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<Opening> {
+        let info = from.get::<DiskInfo>()?;
+        let roots = from.list::<Option<NodeId>>(limits::VOLUMES_MAX)?;
+        let fits = |(volume, root): (&spelunk_tree::VolumeInfo, &Option<NodeId>)| {
+            volume.filesystem.is_ok() == root.is_some()
+        };
+        if roots.len() != info.volumes.len() || !info.volumes.iter().zip(&roots).all(fits) {
+            return Err(Malformed("roots that are not those of the volumes"));
+        }
+        Ok(Opening { info, roots })
+    }
+}
+
+/// Where the bytes of a stretch of a stream lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Extents {
+    /// Whether the stream ends where the runs end.
+    pub(crate) is_last: bool,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Extents {
+    /// Checks that the runs lie in the image files (of `sizes` bytes) and cover a stretch of at most `span`
+    /// bytes, which it returns.
+    pub(crate) fn check(&self, span: u64, sizes: &[u64]) -> Decoded<u64> {
+        let mut covered = 0u64;
+        for run in &self.runs {
+            if let Place::At { source, offset } = run.place {
+                let size = usize::try_from(source).ok().and_then(|source| sizes.get(source));
+                let size = size.ok_or(Malformed("a run in a file that is not there"))?;
+                if offset.checked_add(run.len).is_none_or(|end| end > *size) {
+                    return Err(Malformed("a run past the end of its file"));
+                }
+            }
+            covered = match covered.checked_add(run.len) {
+                Some(sum) if run.len > 0 && sum <= span => sum,
+                _ => return Err(Malformed("runs that cover more than asked for, or nothing")),
+            };
+        }
+        if covered == 0 && span > 0 && !self.is_last {
+            return Err(Malformed("no runs in the midst of a stream"));
+        }
+        Ok(covered)
+    }
+}
+
+impl Wire for Extents {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.is_last);
+        out.list(&self.runs);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<Extents> {
+        Ok(Extents { is_last: from.get()?, runs: from.list(RUNS_MAX)? })
+    }
+}

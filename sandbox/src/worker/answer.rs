@@ -1,0 +1,203 @@
+//! What each request comes to.
+
+use super::image_file::ImageFile;
+use super::parents::HostParents;
+use super::{Channel, Received};
+use crate::channel::Broken;
+use crate::wire::message::{RUNS_MAX, WINDOW_BYTES};
+use crate::wire::nodes::encode_page;
+use crate::wire::{Encoder, Extents, Opening, Request, Wire};
+use crate::worker::block_cache::BlockCache;
+use rustix::fd::OwnedFd;
+use spelunk_formats::disk::{self, OpenDisk};
+use spelunk_formats::guest::Options;
+use spelunk_tree::{Error, NodeId, Place, Result, Run, Tree, limits};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+/// A reply: the body, and how many bytes of data stand behind it in the window.
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    pub(super) data_len: usize,
+}
+
+impl Body {
+    fn of(value: &impl Wire) -> Body {
+        Body { bytes: value.to_bytes(), data_len: 0 }
+    }
+
+    fn list<T: Wire>(values: &[T], max: usize, what: &str) -> Result<Body> {
+        if values.len() > max {
+            return Err(Error::limit(format!("{} {what}", values.len())));
+        }
+        let mut out = Encoder::default();
+        out.list(values);
+        Ok(Body { bytes: out.bytes, data_len: 0 })
+    }
+}
+
+/// A stretch of a stream.
+struct Stretch<'a> {
+    node: NodeId,
+    stream: Option<&'a spelunk_tree::Name>,
+    offset: u64,
+}
+
+/// The disk, once it is open.
+#[derive(Default)]
+pub(super) struct Server {
+    disk: OnceLock<OpenDisk>,
+}
+
+impl Server {
+    /// Answers one request. A panic on the way is the answer to this request alone.
+    ///
+    /// # Errors
+    /// When the host is gone.
+    pub(super) fn answer(
+        &self,
+        received: Received,
+        channel: &mut Channel,
+    ) -> std::result::Result<(), Broken> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.outcome(received, channel)));
+        channel.finish(outcome.unwrap_or_else(|_| Err(last_panic())))
+    }
+
+    fn outcome(&self, received: Received, channel: &mut Channel) -> Result<Body> {
+        match &received.request {
+            Request::Open { size, show_metafiles } => {
+                let options = Options { show_metafiles: *show_metafiles };
+                self.open(received.descriptor, *size, &options, channel)
+            }
+            Request::Parent { .. } | Request::NoParent => Err(Error::internal("a parent for nothing")),
+            Request::Lookup { tree, dir, name } => Ok(Body::of(&self.tree(*tree)?.lookup(*dir, name)?)),
+            Request::List { tree, dir, cursor, max } => {
+                let max = usize::try_from(*max).unwrap_or(usize::MAX).clamp(1, limits::PAGE_ENTRIES_MAX);
+                let page = self.tree(*tree)?.list(*dir, *cursor, max)?;
+                let mut out = Encoder::default();
+                encode_page(&page, WINDOW_BYTES, &mut out);
+                Ok(Body { bytes: out.bytes, data_len: 0 })
+            }
+            Request::Attr { tree, node } => Ok(Body::of(&self.tree(*tree)?.attr(*node)?)),
+            Request::Read { tree, node, stream, offset, len } => {
+                let stretch = Stretch { node: *node, stream: stream.as_ref(), offset: *offset };
+                read(self.tree(*tree)?, &stretch, *len, channel)
+            }
+            Request::Map { tree, node, stream, start, span, offset, len } => {
+                let stretch = Stretch { node: *node, stream: stream.as_ref(), offset: *offset };
+                map(self.tree(*tree)?, (*start, *span), &stretch, *len, channel)
+            }
+            Request::LinkTarget { tree, node } => {
+                let target = self.tree(*tree)?.link_target(*node)?;
+                let mut out = Encoder::default();
+                if target.len() > limits::LINK_TARGET_BYTES_MAX {
+                    return Err(Error::limit(format!("a link target of {} bytes", target.len())));
+                }
+                out.blob(&target);
+                Ok(Body { bytes: out.bytes, data_len: 0 })
+            }
+            Request::Xattrs { tree, node } => {
+                let xattrs = self.tree(*tree)?.xattrs(*node)?;
+                Body::list(&xattrs, limits::XATTRS_MAX, "extended attributes")
+            }
+            Request::Streams { tree, node } => {
+                let streams = self.tree(*tree)?.streams(*node)?;
+                Body::list(&streams, limits::STREAMS_MAX, "named streams")
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        descriptor: Option<OwnedFd>,
+        size: u64,
+        options: &Options,
+        channel: &mut Channel,
+    ) -> Result<Body> {
+        let descriptor = descriptor.ok_or_else(|| Error::internal("an image without its descriptor"))?;
+        let cache = Arc::new(BlockCache::default());
+        let image = Arc::new(ImageFile::new(descriptor, size, 0, cache.clone()));
+        let disk = disk::open(image, &mut HostParents { channel, cache }, options)?;
+        let roots = disk.trees.iter().map(|tree| tree.as_ref().map(|tree| tree.root())).collect();
+        let opening = Opening { info: disk.info.clone(), roots };
+        self.disk.set(disk).map_err(|_| Error::internal("a second image for one worker"))?;
+        Ok(Body::of(&opening))
+    }
+
+    fn tree(&self, index: u8) -> Result<&dyn Tree> {
+        let disk = self.disk.get().ok_or_else(|| Error::internal("no image is open"))?;
+        match disk.trees.get(usize::from(index)) {
+            Some(Some(tree)) => Ok(&**tree),
+            _ => Err(Error::internal("a volume without a tree")),
+        }
+    }
+}
+
+/// Reads straight into the window.
+fn read(tree: &dyn Tree, stretch: &Stretch<'_>, len: u32, channel: &mut Channel) -> Result<Body> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(WINDOW_BYTES);
+    let data = &mut channel.window.bytes()[..len];
+    let data_len = tree.read(stretch.node, stretch.stream, stretch.offset, data)?;
+    Ok(Body { bytes: Vec::new(), data_len })
+}
+
+/// Maps `span` bytes from `start` on. When the stretch that is wanted is not plain, reads it as well: a
+/// small file whose bytes must be decoded takes one round trip.
+fn map(
+    tree: &dyn Tree,
+    (start, span): (u64, u64),
+    wanted: &Stretch<'_>,
+    len: u32,
+    channel: &mut Channel,
+) -> Result<Body> {
+    let mut runs = Vec::new();
+    tree.runs(wanted.node, wanted.stream, start, span, &mut runs)?;
+    let covered = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len));
+    let is_last = covered < span && runs.len() <= RUNS_MAX;
+    runs.truncate(RUNS_MAX);
+    let is_opaque = has_opaque(&runs, start, wanted.offset, wanted.offset.saturating_add(u64::from(len)));
+    let bytes = Extents { is_last, runs }.to_bytes();
+    let mut data_len = 0;
+    if is_opaque {
+        let room = WINDOW_BYTES.saturating_sub(bytes.len()).min(usize::try_from(len).unwrap_or(usize::MAX));
+        let data = &mut channel.window.bytes()[bytes.len()..][..room];
+        data_len = tree.read(wanted.node, wanted.stream, wanted.offset, data)?;
+    }
+    Ok(Body { bytes, data_len })
+}
+
+/// Whether any of the bytes from `from` until `until` is opaque, in `runs` that begin at `start`.
+fn has_opaque(runs: &[Run], start: u64, from: u64, until: u64) -> bool {
+    let mut position = start;
+    runs.iter().any(|run| {
+        let begin = position;
+        position = position.saturating_add(run.len);
+        run.place == Place::Opaque && begin < until && from < position
+    })
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Remembers where this thread panicked instead of printing it.
+pub(super) fn keep_panics_quiet() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+        let payload = info.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("a panic");
+        let text = format!("{message}{}", place.unwrap_or_default());
+        LAST_PANIC.with(|last| *last.borrow_mut() = Some(text));
+    }));
+}
+
+fn last_panic() -> Error {
+    let text = LAST_PANIC.with(RefCell::take).unwrap_or_else(|| "a panic".into());
+    Error::internal("the parser failed").because(Error::internal(text))
+}
+
+#[cfg(test)]
+mod tests;
