@@ -1,1 +1,16 @@
 //! Spelunk's presenters: each translates a tree into what the outside understands, and decides nothing.
+//!
+//! ```text
+//! Tree ──┬──────────────────────> presenter (fuse, ...) ──> users
+//! Tree ──┴─> Composition (Tree) ──┘
+//! ```
+//!
+//! Here no image is opened and no byte of a guest interpreted: that is deliberately out of reach, since
+//! this crate knows neither the parsers nor the jail. What it is given may be hostile all the same: names
+//! and sizes are a guest's, and are bounded before they reach a kernel.
+
+mod compose;
+#[cfg(target_os = "linux")]
+pub mod fuse;
+
+pub use compose::{Composition, Part};
