@@ -1,0 +1,26 @@
+//! What Spelunk's tests and benchmarks share.
+//!
+//! ```text
+//! image   disks made by script with mkfs tools and the peers' own drivers, kept in a cache
+//! corpus  foreign images with independent manifests, unpacked into the same cache
+//! peer    mounts of an image: Spelunk's, the kernel's, ntfs-3g's; undone when dropped
+//! walk    everything that ordinary system calls show of a mounted tree
+//! manifest  the lines of `spelunk manifest`, of the corpus, and of a walk
+//! ```
+//!
+//! The crate knows none of Spelunk's own crates: it sees the program as its users do, from outside.
+
+pub mod cache;
+pub mod compare;
+pub mod corpus;
+pub mod image;
+pub mod manifest;
+pub mod parallel;
+pub mod peer;
+pub mod process;
+pub mod skip;
+pub mod tool;
+pub mod walk;
+
+/// What any step here may fail with; the text is for the person who reads a failed test.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
