@@ -93,6 +93,18 @@ impl Link {
         })
     }
 
+    /// Asks for what may be wanted later: once, since whoever wants it then can ask again.
+    pub(crate) fn ask_ahead<T>(
+        &self,
+        doing: &'static str,
+        request: &Request,
+        parse: impl Fn(&Answer) -> Decoded<T>,
+    ) -> Result<T> {
+        let _shared = self.alone.read().unwrap_or_else(PoisonError::into_inner);
+        let lost = || Error::new(ErrorKind::WorkerLost, doing);
+        self.attempt(doing, request, &mut [], &parse)?.unwrap_or_else(|| Err(lost()))
+    }
+
     /// Asks once. `Ok(None)` when the worker was found dead, perhaps not because of this request.
     fn attempt<T>(
         &self,

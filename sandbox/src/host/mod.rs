@@ -3,6 +3,7 @@
 mod image;
 pub(crate) mod line;
 mod link;
+mod list_ahead;
 pub(crate) mod process;
 mod remote_tree;
 mod run_cache;

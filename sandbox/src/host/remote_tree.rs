@@ -2,6 +2,7 @@
 
 use super::line::Answer;
 use super::link::Link;
+use super::list_ahead::{ListAhead, Lister};
 use super::run_cache::{Piece, RunCache};
 use crate::wire::message::WINDOW_BYTES;
 use crate::wire::{Extents, Malformed, Request, Wire, whole};
@@ -28,6 +29,7 @@ pub(crate) struct RemoteTree {
     root: NodeId,
     sizes: Vec<u64>,
     runs: RunCache,
+    directories: ListAhead,
 }
 
 impl RemoteTree {
@@ -36,7 +38,9 @@ impl RemoteTree {
         let info = link.opening().info.volumes.get(index)?.filesystem.as_ref().ok()?.clone();
         let sizes = link.images().iter().map(|image| image.size).collect();
         let tree = u8::try_from(index).ok()?;
-        Some(RemoteTree { link: link.clone(), tree, info, root: root?, sizes, runs: RunCache::default() })
+        let directories = ListAhead::new(Lister::new(link.clone(), tree));
+        let link = link.clone();
+        Some(RemoteTree { link, tree, info, root: root?, sizes, runs: RunCache::default(), directories })
     }
 
     fn ask<T: Wire>(&self, doing: &'static str, request: &Request) -> Result<T> {
@@ -169,19 +173,7 @@ impl Tree for RemoteTree {
     }
 
     fn list(&self, dir: NodeId, cursor: Cursor, max: usize) -> Result<Page> {
-        let max = max.min(limits::PAGE_ENTRIES_MAX);
-        let count = u32::try_from(max).unwrap_or(u32::MAX);
-        let request = Request::List { tree: self.tree, dir, cursor, max: count };
-        self.link.ask("listing a directory", &request, &mut [], |answer| {
-            let page = Page::from_bytes(&answer.body)?;
-            if page.entries.len() > max.max(1) {
-                return Err(Malformed("more entries than asked for"));
-            }
-            if page.next == Some(cursor) {
-                return Err(Malformed("a listing that never ends"));
-            }
-            Ok(page)
-        })
+        self.directories.list((dir, cursor), max)
     }
 
     fn attr(&self, node: NodeId) -> Result<Attr> {

@@ -18,6 +18,11 @@ pub(crate) const WINDOW_BYTES: usize = 1 << 20;
 /// Bytes of one request: a name or two and some numbers.
 pub(crate) const REQUEST_BYTES_MAX: usize = 2 * limits::NAME_BYTES_MAX + 64;
 
+/// Places that one request can have listed.
+pub(crate) const LIST_PLACES_MAX: usize = 64;
+
+const _: () = assert!(LIST_PLACES_MAX * 16 < REQUEST_BYTES_MAX / 2);
+
 /// Runs in one reply: what a 64 MiB stretch has in a filesystem of 4 KiB blocks at worst.
 pub(crate) const RUNS_MAX: usize = 16 * 1024;
 
@@ -93,8 +98,9 @@ pub(crate) enum Request {
     NoParent,
     /// Answered by an entry.
     Lookup { tree: u8, dir: NodeId, name: Name },
-    /// Answered by a page.
-    List { tree: u8, dir: NodeId, cursor: Cursor, max: u32 },
+    /// Answered by a page (or why there is none) of up to `max` entries for each of these places, in order:
+    /// of as many as are done with little work and fit in one answer, and of the first at least.
+    List { tree: u8, places: Vec<(NodeId, Cursor)>, max: u32 },
     /// Answered by attributes.
     Attr { tree: u8, node: NodeId },
     /// Answered by data.
@@ -127,9 +133,10 @@ impl Wire for Request {
                 encode_node(3, *tree, *dir, out);
                 out.put(name);
             }
-            Request::List { tree, dir, cursor, max } => {
-                encode_node(4, *tree, *dir, out);
-                out.put(cursor);
+            Request::List { tree, places, max } => {
+                out.put(&4u8);
+                out.put(tree);
+                out.list(places);
                 out.put(max);
             }
             Request::Attr { tree, node } => encode_node(5, *tree, *node, out),
@@ -161,10 +168,13 @@ impl Wire for Request {
             2 => return Ok(Request::NoParent),
             _ => {}
         }
-        let (tree, node) = (from.get()?, from.get()?);
+        let tree = from.get()?;
+        if verb == 4 {
+            return Ok(Request::List { tree, places: from.list(LIST_PLACES_MAX)?, max: from.get()? });
+        }
+        let node = from.get()?;
         Ok(match verb {
             3 => Request::Lookup { tree, dir: node, name: from.get()? },
-            4 => Request::List { tree, dir: node, cursor: from.get()?, max: from.get()? },
             5 => Request::Attr { tree, node },
             6 => Request::Read { tree, node, stream: from.get()?, offset: from.get()?, len: from.get()? },
             7 => Request::Map {

@@ -185,6 +185,57 @@ pub(crate) fn encode_page(page: &Page, bytes_max: usize, out: &mut Encoder) {
     out.bytes.append(&mut entries.bytes);
 }
 
+/// Bytes of a whole answer that are kept free for the next page: one that would begin with less is left out.
+const PAGE_ROOM_BYTES: usize = 64 * 1024;
+
+/// Pages, or why there are none, as an answer of at most `bytes_max` bytes.
+pub(crate) struct PagesEncoder {
+    out: Encoder,
+    count: u32,
+    bytes_max: usize,
+}
+
+impl PagesEncoder {
+    pub(crate) fn new(bytes_max: usize) -> PagesEncoder {
+        let mut out = Encoder::default();
+        out.put(&0u32);
+        PagesEncoder { out, count: 0, bytes_max }
+    }
+
+    /// Whether there is room for one more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.count == 0 || self.room() >= PAGE_ROOM_BYTES
+    }
+
+    fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.out.bytes.len())
+    }
+
+    pub(crate) fn push(&mut self, page: &Result<Page, Error>) {
+        self.count += 1;
+        self.out.put(&page.is_ok());
+        match page {
+            Ok(page) => encode_page(page, self.room(), &mut self.out),
+            Err(error) => self.out.put(error),
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.out.bytes[..size_of::<u32>()].copy_from_slice(&self.count.to_le_bytes());
+        self.out.bytes
+    }
+}
+
+impl Wire for (NodeId, Cursor) {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.0);
+        out.put(&self.1);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<(NodeId, Cursor)> {
+        Ok((from.get()?, from.get()?))
+    }
+}
+
 impl Wire for Xattr {
     fn encode(&self, out: &mut Encoder) {
         out.blob(self.name());

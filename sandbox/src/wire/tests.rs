@@ -106,7 +106,7 @@ fn requests() -> Vec<Request> {
         Request::Parent { size: 6 },
         Request::NoParent,
         Request::Lookup { tree, dir, name: name(b"n") },
-        Request::List { tree, dir, cursor: Cursor(u64::MAX), max: 10 },
+        Request::List { tree, places: vec![(dir, Cursor(u64::MAX)), (dir, Cursor::START)], max: 10 },
         Request::Attr { tree, node: dir },
         Request::Read { tree, node: dir, stream: stream.clone(), offset: 1, len: 2 },
         Request::Map { tree, node: dir, stream, start: 0, span: 3, offset: 1, len: 2 },

@@ -5,13 +5,13 @@ use super::parents::HostParents;
 use super::{Channel, Received};
 use crate::channel::Broken;
 use crate::wire::message::{RUNS_MAX, WINDOW_BYTES};
-use crate::wire::nodes::encode_page;
+use crate::wire::nodes::PagesEncoder;
 use crate::wire::{Encoder, Extents, Opening, Request, Wire};
 use crate::worker::block_cache::BlockCache;
 use rustix::fd::OwnedFd;
 use spelunk_formats::disk::{self, OpenDisk};
 use spelunk_formats::guest::Options;
-use spelunk_tree::{Error, NodeId, Place, Result, Run, Tree, limits};
+use spelunk_tree::{Cursor, Error, NodeId, Place, Result, Run, Tree, limits};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -72,12 +72,9 @@ impl Server {
             }
             Request::Parent { .. } | Request::NoParent => Err(Error::internal("a parent for nothing")),
             Request::Lookup { tree, dir, name } => Ok(Body::of(&self.tree(*tree)?.lookup(*dir, name)?)),
-            Request::List { tree, dir, cursor, max } => {
+            Request::List { tree, places, max } => {
                 let max = usize::try_from(*max).unwrap_or(usize::MAX).clamp(1, limits::PAGE_ENTRIES_MAX);
-                let page = self.tree(*tree)?.list(*dir, *cursor, max)?;
-                let mut out = Encoder::default();
-                encode_page(&page, WINDOW_BYTES, &mut out);
-                Ok(Body { bytes: out.bytes, data_len: 0 })
+                Ok(list(self.tree(*tree)?, places, max))
             }
             Request::Attr { tree, node } => Ok(Body::of(&self.tree(*tree)?.attr(*node)?)),
             Request::Read { tree, node, stream, offset, len } => {
@@ -132,6 +129,25 @@ impl Server {
             _ => Err(Error::internal("a volume without a tree")),
         }
     }
+}
+
+/// Entries in one answer after which no other directory is begun: the rest can be asked for again, and
+/// whoever waits for the first ones waits for the whole answer.
+const LIST_ENTRIES_ENOUGH: usize = 2048;
+
+/// Lists places one after the other. A directory that cannot be listed is no reason not to list the next.
+fn list(tree: &dyn Tree, places: &[(NodeId, Cursor)], max: usize) -> Body {
+    let mut pages = PagesEncoder::new(WINDOW_BYTES);
+    let mut entries = 0usize;
+    for (dir, cursor) in places {
+        if !pages.has_room() || entries >= LIST_ENTRIES_ENOUGH {
+            break;
+        }
+        let page = tree.list(*dir, *cursor, max);
+        entries = entries.saturating_add(page.as_ref().map_or(0, |page| page.entries.len()));
+        pages.push(&page);
+    }
+    Body { bytes: pages.finish(), data_len: 0 }
 }
 
 /// Reads straight into the window.
