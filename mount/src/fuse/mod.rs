@@ -10,6 +10,7 @@
 mod attributes;
 mod errno;
 mod inode;
+mod linger;
 mod listing;
 mod mountinfo;
 mod options;
@@ -23,6 +24,7 @@ pub use options::{Access, OptionError, Options, Streams};
 pub use point::{MountPoint, Obstacle};
 
 use fuser::{Config, Session, SessionACL};
+use linger::Linger;
 use point::Attached;
 use presenter::Presenter;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -76,8 +78,8 @@ impl Mount {
     /// # Errors
     /// `Denied` when the system refuses, `Unsupported` when it needs a helper that is not installed.
     pub fn start(tree: Arc<dyn Tree>, point: &MountPoint, image: &Path, options: &Options) -> Result<Mount> {
-        let presenter = Presenter::new(tree, options);
         let (device, attached) = point.attach(image, options)?;
+        let presenter = Presenter::new(tree, options, Linger::at(&device));
         let mut config = Config::default();
         let processors = thread::available_parallelism().map_or(1, usize::from);
         config.n_threads = Some(processors.clamp(*THREADS.start(), *THREADS.end()));

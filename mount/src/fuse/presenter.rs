@@ -6,6 +6,7 @@
 use super::attributes::View;
 use super::errno::errno;
 use super::inode::Inode;
+use super::linger::Linger;
 use super::listing::{Line, Listings, Taken};
 use super::options::{Access, Options, Streams};
 use super::seek;
@@ -54,13 +55,14 @@ pub(super) struct Presenter {
     /// How long the root's attributes hold: where others than the mounter must be turned away, each of
     /// their paths has to be asked for at its beginning.
     root_ttl: Duration,
+    linger: Linger,
     has_acls: bool,
     /// What this kernel can open without asking.
     opens_unasked: InitFlags,
 }
 
 impl Presenter {
-    pub(super) fn new(tree: Arc<dyn Tree>, options: &Options) -> Presenter {
+    pub(super) fn new(tree: Arc<dyn Tree>, options: &Options, linger: Linger) -> Presenter {
         let root = tree.root();
         Presenter {
             root,
@@ -70,6 +72,7 @@ impl Presenter {
             xattrs: XattrCache::new(options.streams != Streams::Xattr),
             streams: (options.streams == Streams::Colon).then(StreamTable::default),
             root_ttl: if options.access == Access::Root { NEVER } else { FOREVER },
+            linger,
             has_acls: options.access != Access::Mounter || options.default_permissions,
             opens_unasked: InitFlags::empty(),
         }
@@ -270,6 +273,7 @@ impl Filesystem for Presenter {
             }
             Err(error) => reply.error(errno("lookup", parent.0, &error)),
         }
+        self.linger.wait();
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
@@ -284,6 +288,7 @@ impl Filesystem for Presenter {
             Ok(attr) => reply.attr(&ttl, &attr),
             Err(error) => reply.error(errno("getattr", ino.0, &error)),
         }
+        self.linger.wait();
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -292,6 +297,7 @@ impl Filesystem for Presenter {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(errno("readlink", ino.0, &error)),
         }
+        self.linger.wait();
     }
 
     /// Kernels that can do without are told never to ask again, and then keep the file's pages.
@@ -355,6 +361,7 @@ impl Filesystem for Presenter {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno("readdir", ino.0, &error)),
         }
+        self.linger.wait();
     }
 
     fn readdirplus(
@@ -372,6 +379,7 @@ impl Filesystem for Presenter {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno("readdirplus", ino.0, &error)),
         }
+        self.linger.wait();
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -390,6 +398,7 @@ impl Filesystem for Presenter {
             Ok(None) => reply.error(Errno::ENODATA),
             Err(error) => reply.error(errno("getxattr", ino.0, &error)),
         }
+        self.linger.wait();
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
@@ -397,6 +406,7 @@ impl Filesystem for Presenter {
             Ok(names) => answer(reply, &names, size),
             Err(error) => reply.error(errno("listxattr", ino.0, &error)),
         }
+        self.linger.wait();
     }
 
     read_only! {
