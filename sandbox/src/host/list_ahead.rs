@@ -11,6 +11,7 @@ use crate::wire::message::LIST_PLACES_MAX;
 use crate::wire::{Decoded, Malformed, Request, whole};
 use spelunk_tree::{Cursor, Error, Kind, Listed, NodeId, Page, Result, limits};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -241,8 +242,8 @@ impl State {
         while places.len() < room {
             let Some(place) = self.expected.pop() else { break };
             // A forged directory may be in itself.
-            if !self.pages.contains_key(&place) {
-                self.pages.insert(place, None);
+            if let MapEntry::Vacant(vacant) = self.pages.entry(place) {
+                vacant.insert(None);
                 places.push(place);
             }
         }
