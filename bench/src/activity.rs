@@ -45,8 +45,10 @@ pub fn perform(
     effort: Effort,
     at: &Path,
 ) -> Result<Vec<Sample>> {
-    if contender.how == How::Codec {
-        return codec::unpack_all(images);
+    match contender.how {
+        How::Codec => return codec::unpack_from_memory(images),
+        How::CodecOnFile => return codec::unpack_from_file(images),
+        _ => {}
     }
     let mut samples = Vec::new();
     if activities.contains(&Activity::Open) {

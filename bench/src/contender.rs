@@ -33,8 +33,10 @@ pub enum How {
     Qemu,
     /// `restic mount` of a backup of the same files.
     Restic,
-    /// No mount: two threads unpack the blocks of a VHDZ from memory to memory.
+    /// No mount: two threads unpack the blocks of a VHDZ, from memory to memory.
     Codec,
+    /// The same, from the file to memory.
+    CodecOnFile,
 }
 
 /// How often a contender is measured.
@@ -138,10 +140,20 @@ pub static RESTIC: Contender = Contender {
     when: When::Full,
 };
 
-/// What two cores can unpack at best.
+/// What two cores can unpack.
 pub static CODEC: Contender = Contender {
     name: "codec on two cores",
     how: How::Codec,
+    programs: &[],
+    servers: &[],
+    one_core: false,
+    when: When::Always,
+};
+
+/// What two cores can read and unpack.
+pub static CODEC_ON_FILE: Contender = Contender {
+    name: "codec on two cores, from the file",
+    how: How::CodecOnFile,
     programs: &[],
     servers: &[],
     one_core: false,

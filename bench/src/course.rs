@@ -2,8 +2,8 @@
 
 use crate::activity::Activity::{self, ListLarge, Open, Read, Search, Tar, Walk};
 use crate::contender::{
-    CODEC, Contender, FUSE2FS, GUESTMOUNT, How, KERNEL, NTFS_3G, NTFS_3G_ONE_CORE, QEMU_KERNEL, QEMU_NTFS_3G,
-    RESTIC, SPELUNK,
+    CODEC, CODEC_ON_FILE, Contender, FUSE2FS, GUESTMOUNT, How, KERNEL, NTFS_3G, NTFS_3G_ONE_CORE,
+    QEMU_KERNEL, QEMU_NTFS_3G, RESTIC, SPELUNK,
 };
 use spelunk_testkit::Result;
 use spelunk_testkit::image::container::{self, Container};
@@ -68,11 +68,11 @@ type Contenders = &'static [&'static Contender];
 const EXT4: Contenders = &[&SPELUNK, &KERNEL];
 const EXT4_ALL: Contenders = &[&SPELUNK, &KERNEL, &FUSE2FS, &GUESTMOUNT, &RESTIC];
 const EXT4_QEMU: Contenders = &[&SPELUNK, &KERNEL, &QEMU_KERNEL];
-const EXT4_CODEC: Contenders = &[&SPELUNK, &KERNEL, &CODEC];
+const EXT4_CODEC: Contenders = &[&SPELUNK, &KERNEL, &CODEC, &CODEC_ON_FILE];
 const NTFS: Contenders = &[&SPELUNK, &NTFS_3G, &NTFS_3G_ONE_CORE];
 const NTFS_ALL: Contenders = &[&SPELUNK, &NTFS_3G, &NTFS_3G_ONE_CORE, &GUESTMOUNT];
 const NTFS_QEMU: Contenders = &[&SPELUNK, &NTFS_3G, &NTFS_3G_ONE_CORE, &QEMU_NTFS_3G];
-const NTFS_CODEC: Contenders = &[&SPELUNK, &NTFS_3G, &NTFS_3G_ONE_CORE, &CODEC];
+const NTFS_CODEC: Contenders = &[&SPELUNK, &NTFS_3G, &NTFS_3G_ONE_CORE, &CODEC, &CODEC_ON_FILE];
 
 const TREE: &[Activity] = &[Open, Walk, ListLarge, Tar, Search];
 const FILE: &[Activity] = &[Open, Read];

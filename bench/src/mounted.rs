@@ -74,7 +74,7 @@ impl<'a> Mounted<'a> {
                 }
             }
             How::Restic => mounted.restic(images, at)?,
-            How::Codec => return Err("a codec mounts nothing".into()),
+            How::Codec | How::CodecOnFile => return Err("a codec mounts nothing".into()),
         }
         Ok(mounted)
     }

@@ -278,7 +278,7 @@ fn posix_acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     bytes
 }
 
-/// Writes a file of 1 GiB in 64 KiB pieces that are by turns random and compressible.
+/// Writes a file of 1 GiB in 64 KiB pieces that are by turns random and lines of a log.
 ///
 /// # Errors
 /// What the filesystem reports.
@@ -286,15 +286,33 @@ pub fn write_big_file(path: &Path) -> Result<()> {
     let mut numbers = Numbers(1 << 30);
     let mut file = File::create(path)?;
     for index in 0..(1_u64 << 30) / (64 << 10) {
-        let piece = if index % 2 == 0 { numbers.bytes(64 << 10) } else { compressible(index) };
+        let piece = if index % 2 == 0 { numbers.bytes(64 << 10) } else { log_lines(&mut numbers, 64 << 10)? };
         file.write_all(&piece)?;
     }
     file.sync_all()?;
     Ok(())
 }
 
-fn compressible(index: u64) -> Vec<u8> {
-    let mut piece = format!("line of a log, number {index}\n").into_bytes().repeat(3000);
-    piece.truncate(64 << 10);
-    piece
+/// Lines of a log: words repeat, numbers do not. A codec has some work with them, as with real files.
+fn log_lines(numbers: &mut Numbers, len: usize) -> Result<Vec<u8>> {
+    const EVENTS: [&str; 8] = [
+        "connection accepted from client",
+        "connection closed by client",
+        "request served from the cache, entry",
+        "request passed on to backend",
+        "warning: slow answer of backend",
+        "session opened for user",
+        "session closed for user",
+        "mail delivered to mailbox",
+    ];
+    let mut text = Vec::with_capacity(len + 128);
+    let mut milliseconds = numbers.below(1 << 40);
+    while text.len() < len {
+        milliseconds += numbers.below(2000);
+        let event = EVENTS[usize::try_from(numbers.below(8))?];
+        let (process, object, took) = (numbers.below(32_768), numbers.below(100_000), numbers.below(500));
+        writeln!(text, "{milliseconds} server[{process}]: {event} {object}, took {took} ms")?;
+    }
+    text.truncate(len);
+    Ok(text)
 }

@@ -111,23 +111,38 @@ pub fn write(inner: &Path, image: &Path, codec: Codec) -> Result<()> {
     Ok(())
 }
 
-/// All stored blocks of an image, packed as they are.
+/// Where a block's packed bytes stand.
+pub struct Stored {
+    offset: u64,
+    /// Their number.
+    pub packed_bytes: u32,
+}
+
+impl Stored {
+    /// Reads the packed bytes.
+    ///
+    /// # Errors
+    /// When the image cannot be read.
+    pub fn read(&self, image: &File) -> Result<Vec<u8>> {
+        let mut packed = vec![0; usize::try_from(self.packed_bytes)?];
+        image.read_exact_at(&mut packed, self.offset)?;
+        Ok(packed)
+    }
+}
+
+/// All blocks of an image but the holes.
 ///
 /// # Errors
 /// When the image cannot be read.
-pub fn packed_blocks(image: &Path) -> Result<Vec<Vec<u8>>> {
-    let image = File::open(image)?;
-    let index_at = read_u64(&image, 29)?;
+pub fn stored_blocks(image: &File) -> Result<Vec<Stored>> {
+    let mut entry_at = read_u64(image, 29)?;
     let mut blocks = Vec::new();
-    let mut entry_at = index_at;
     while entry_at < image.metadata()?.len() {
-        let offset = read_u64(&image, entry_at)?;
+        let offset = read_u64(image, entry_at)?;
         if offset != u64::from_le_bytes(HOLE.to_le_bytes()) {
             let mut len = [0; 4];
             image.read_exact_at(&mut len, offset)?;
-            let mut packed = vec![0; usize::try_from(u32::from_le_bytes(len))?];
-            image.read_exact_at(&mut packed, offset + 8)?;
-            blocks.push(packed);
+            blocks.push(Stored { offset: offset + 8, packed_bytes: u32::from_le_bytes(len) });
         }
         entry_at += 8;
     }
@@ -156,11 +171,12 @@ mod tests {
 
         for codec in [Codec::Zlib, Codec::Zstd] {
             write(&inner, &image, codec).unwrap();
-            let packed = packed_blocks(&image).unwrap();
+            let file = File::open(&image).unwrap();
+            let stored = stored_blocks(&file).unwrap();
             let mut last = vec![9; BLOCK_BYTES];
-            codec.unpack(&packed[1], &mut last).unwrap();
+            codec.unpack(&stored[1].read(&file).unwrap(), &mut last).unwrap();
 
-            assert_eq!(packed.len(), 2);
+            assert_eq!(stored.len(), 2);
             assert_eq!(last[..1000], bytes[2 * BLOCK_BYTES..]);
             assert!(last[1000..].iter().all(|&byte| byte == 0));
         }

@@ -99,7 +99,8 @@ impl Volume {
             Contents::Big => {}
             Contents::Vast => {
                 // Neither mkfs nor the kernel shall write inode tables and journal: they are gigabytes of zeros.
-                arguments.extend(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"].map(str::to_owned));
+                arguments
+                    .extend(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"].map(str::to_owned));
                 options = "rw,noinit_itable";
             }
         }
