@@ -1,117 +1,161 @@
-//! Who competes: how each mounts an image and how its memory is found.
-
-use crate::measure::{self, Sample};
-use spelunk_testkit::Result;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+//! Who competes.
 
 /// A way to look into an image.
 pub struct Contender {
     /// Its name in the report.
     pub name: &'static str,
-    /// The command that mounts, before image and mount point.
-    mount: &'static [&'static str],
-    /// The processes that serve the mount, by their name in /proc; none for the kernel.
-    process: Option<&'static str>,
-    /// Daemon and client share one core: faster for a daemon that handles one request at a time.
-    pinned: bool,
+    /// How it gets at the files.
+    pub how: How,
+    /// What must be installed.
+    pub programs: &'static [&'static str],
+    /// The processes that serve its mounts, by the names of their executables.
+    pub servers: &'static [&'static str],
+    /// Servers and clients share one core: faster for a daemon that handles one request at a time.
+    pub one_core: bool,
+    /// How often it is measured.
+    pub when: When,
+}
+
+/// How files are got at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// `spelunk mount` of the image.
+    Spelunk,
+    /// The kernel's own driver on a loop device over the raw disk.
+    Kernel,
+    /// ntfs-3g on a loop device over the raw disk.
+    Ntfs3g,
+    /// fuse2fs on the raw disk.
+    Fuse2fs,
+    /// guestmount of the image, without KVM.
+    Guestmount,
+    /// qemu-storage-daemon shows the image as a raw file; the kernel or ntfs-3g mounts that.
+    Qemu,
+    /// `restic mount` of a backup of the same files.
+    Restic,
+    /// No mount: two threads unpack the blocks of a VHDZ, from memory to memory.
+    Codec,
+    /// The same, from the file to memory.
+    CodecOnFile,
+}
+
+/// How often a contender is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// In every round.
+    Always,
+    /// In every round of the full benchmark.
+    Full,
+    /// Once, in the full benchmark: it is slow beyond doubt.
+    Once,
 }
 
 /// The program under test.
-pub const SPELUNK: Contender = Contender {
+pub static SPELUNK: Contender = Contender {
     name: "spelunk",
-    mount: &[concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/spelunk"), "mount"],
-    process: Some("spelunk"),
-    pinned: false,
+    how: How::Spelunk,
+    programs: &[],
+    servers: &["spelunk"],
+    one_core: false,
+    when: When::Always,
 };
 
-/// The kernel's own driver on a loop device.
-pub const KERNEL: Contender =
-    Contender { name: "kernel", mount: &["mount", "-o", "ro,loop"], process: None, pinned: false };
+/// The kernel.
+pub static KERNEL: Contender = Contender {
+    name: "kernel",
+    how: How::Kernel,
+    programs: &["mount"],
+    servers: &[],
+    one_core: false,
+    when: When::Always,
+};
 
 /// ntfs-3g as a user would start it.
-pub const NTFS_3G: Contender =
-    Contender { name: "ntfs-3g", mount: &["ntfs-3g", "-o", "ro"], process: Some("ntfs-3g"), pinned: false };
-
-/// ntfs-3g with daemon and client on one core.
-pub const NTFS_3G_PINNED: Contender = Contender {
-    name: "ntfs-3g, one core",
-    mount: &["taskset", "-c", "0", "ntfs-3g", "-o", "ro"],
-    process: Some("ntfs-3g"),
-    pinned: true,
+pub static NTFS_3G: Contender = Contender {
+    name: "ntfs-3g",
+    how: How::Ntfs3g,
+    programs: &["ntfs-3g", "losetup"],
+    servers: &["ntfs-3g"],
+    one_core: false,
+    when: When::Always,
 };
 
-/// A contender's mount, taken down when dropped.
-pub struct Mounted<'a> {
-    contender: &'a Contender,
-    at: PathBuf,
-    live: bool,
-}
+/// ntfs-3g with daemon and client on one core.
+pub static NTFS_3G_ONE_CORE: Contender = Contender {
+    name: "ntfs-3g, one core",
+    how: How::Ntfs3g,
+    programs: &["ntfs-3g", "losetup", "taskset"],
+    servers: &["ntfs-3g"],
+    one_core: true,
+    when: When::Always,
+};
 
-impl<'a> Mounted<'a> {
-    /// Mounts; returns when the contender's command does.
-    pub fn start(contender: &'a Contender, image: &Path, at: &Path) -> Result<Mounted<'a>> {
-        let (program, arguments) = contender.mount.split_first().ok_or("a contender without a command")?;
-        measure::run(Command::new(program).args(arguments).arg(image).arg(at))?;
-        Ok(Mounted { contender, at: at.to_owned(), live: true })
-    }
+/// ext4 through FUSE, by the makers of mkfs.ext4.
+pub static FUSE2FS: Contender = Contender {
+    name: "fuse2fs",
+    how: How::Fuse2fs,
+    programs: &["fuse2fs"],
+    servers: &["fuse2fs"],
+    one_core: false,
+    when: When::Full,
+};
 
-    /// The time of one `find -printf` of everything, which asks for names and attributes.
-    pub fn walk(&self, mnt: &Path) -> Result<Duration> {
-        let mut find = self.client("find");
-        find.arg(mnt).args(["-printf", "%p %y %s %T@ %m %U %G %n\\n"]);
-        timed(&mut find)
-    }
+/// A small virtual machine that mounts the image: the isolation that people have today.
+pub static GUESTMOUNT: Contender = Contender {
+    name: "guestmount, no KVM",
+    how: How::Guestmount,
+    programs: &["guestmount"],
+    servers: &["guestmount", "qemu-system-x86_64"],
+    one_core: false,
+    when: When::Once,
+};
 
-    /// The time of one `ls -l`.
-    pub fn list_long(&self, directory: &Path) -> Result<Duration> {
-        timed(self.client("ls").arg("-l").arg(directory))
-    }
+/// qemu's reader of containers below the kernel's driver.
+pub static QEMU_KERNEL: Contender = Contender {
+    name: "qemu-storage-daemon + kernel",
+    how: How::Qemu,
+    programs: &["qemu-storage-daemon", "mount"],
+    servers: &["qemu-storage-daemon"],
+    one_core: false,
+    when: When::Full,
+};
 
-    /// Peak resident memory of each process that serves the mount.
-    pub fn peak_memory(&self) -> Vec<Sample> {
-        let Some(name) = self.contender.process else { return Vec::new() };
-        let of_process = |process: measure::Process| {
-            let metric = if process.is_worker { "peak memory, worker" } else { "peak memory, host" };
-            Sample { metric, value: process.peak_mebibytes, unit: "MiB" }
-        };
-        measure::processes(name).into_iter().map(of_process).collect()
-    }
+/// qemu's reader of containers below ntfs-3g.
+pub static QEMU_NTFS_3G: Contender = Contender {
+    name: "qemu-storage-daemon + ntfs-3g",
+    how: How::Qemu,
+    programs: &["qemu-storage-daemon", "ntfs-3g", "losetup"],
+    servers: &["qemu-storage-daemon", "ntfs-3g"],
+    one_core: false,
+    when: When::Full,
+};
 
-    /// Unmounts and waits until the image is free again.
-    pub fn stop(mut self) -> Result<()> {
-        self.live = false;
-        unmount(&self.at)
-    }
+/// A backup program's mount: what people are used to.
+pub static RESTIC: Contender = Contender {
+    name: "restic mount",
+    how: How::Restic,
+    programs: &["restic"],
+    servers: &["restic"],
+    one_core: false,
+    when: When::Full,
+};
 
-    fn client(&self, program: &str) -> Command {
-        if self.contender.pinned {
-            let mut command = Command::new("taskset");
-            command.args(["-c", "0", program]);
-            command
-        } else {
-            Command::new(program)
-        }
-    }
-}
+/// What two cores can unpack.
+pub static CODEC: Contender = Contender {
+    name: "codec on two cores",
+    how: How::Codec,
+    programs: &[],
+    servers: &[],
+    one_core: false,
+    when: When::Always,
+};
 
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        if self.live
-            && let Err(error) = unmount(&self.at)
-        {
-            eprintln!("warning: {error}");
-        }
-    }
-}
-
-fn timed(command: &mut Command) -> Result<Duration> {
-    let started = Instant::now();
-    measure::run(command)?;
-    Ok(started.elapsed())
-}
-
-fn unmount(at: &Path) -> Result<()> {
-    measure::run(Command::new("umount").arg(at))
-}
+/// What two cores can read and unpack.
+pub static CODEC_ON_FILE: Contender = Contender {
+    name: "codec on two cores, from the file",
+    how: How::CodecOnFile,
+    programs: &[],
+    servers: &[],
+    one_core: false,
+    when: When::Always,
+};

@@ -1,138 +1,120 @@
-//! `bench/run [quick|full]`: Spelunk against what a user would pick instead.
+//! `bench/run [quick|full|images] [COURSE]`: Spelunk against what a user would pick instead.
 //!
-//! For each image every contender mounts it in turn, over several rounds, so that whatever drifts on the
-//! machine hits all alike. Medians and ratios are printed as Markdown and written as JSON. "Cold" means that
-//! the caches of this machine were dropped; on a virtual machine its host may still have the image cached.
+//! ```text
+//! course     on which images who competes in what: a table
+//! contender  who competes: a table
+//! mounted    how each mounts, and how that is undone
+//! activity   what is done with a mount, and timed
+//! reader     the client that reads one file
+//! codec      what two cores can unpack, beside VHDZ
+//! process    processor time and memory, from /proc
+//! sample     names and units of what is measured
+//! report     medians and ratios, as Markdown and JSON
+//! targets    what must hold: a table
+//! ```
+//!
+//! On each image every contender has its turn, over several rounds, so that whatever drifts on the machine
+//! hits all alike.
 
+mod activity;
+mod codec;
 mod contender;
-mod measure;
+mod course;
+mod effort;
+mod mounted;
+mod process;
+mod reader;
 mod report;
+mod sample;
+mod targets;
 
-use contender::{Contender, Mounted};
-use measure::Sample;
+use contender::{Contender, When};
+use course::{COURSES, Course};
+use effort::Effort;
 use report::Report;
-use spelunk_testkit::Result;
-use spelunk_testkit::image::{self, plan::Guest};
+use spelunk_testkit::{Result, tool};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
-
-/// How much is measured.
-#[derive(Clone, Copy)]
-struct Plan {
-    /// Rounds over all contenders.
-    rounds: usize,
-    /// Random reads in each sample.
-    random_reads: usize,
-}
-
-/// Images of one guest and who competes on them.
-struct Course {
-    name: &'static str,
-    /// 50,000 files.
-    many: PathBuf,
-    /// One file of 1 GiB.
-    big: PathBuf,
-    contenders: &'static [Contender],
-}
 
 fn main() -> ExitCode {
-    let plan = match std::env::args().nth(1).as_deref() {
-        None | Some("quick") => Plan { rounds: 3, random_reads: 2_000 },
-        Some("full") => Plan { rounds: 7, random_reads: 10_000 },
-        Some(other) => {
-            eprintln!("error: '{other}' is neither quick nor full");
-            return ExitCode::from(2);
-        }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((first, reading)) if first == reader::SUBCOMMAND => reader::main(reading).map(|()| true),
+        Some((effort, filter)) => run_named(effort, filter.first().map_or("", String::as_str)),
+        None => run_named("quick", ""),
     };
-    match run(plan) {
+    match result {
         Ok(targets_met) => ExitCode::from(u8::from(!targets_met)),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(1)
+            ExitCode::from(2)
         }
     }
 }
 
-fn run(plan: Plan) -> Result<bool> {
+/// Runs the courses whose names contain `filter`; whether all their targets were met.
+fn run_named(effort: &str, filter: &str) -> Result<bool> {
+    let Some(effort) = Effort::named(effort) else {
+        return Err(format!("'{effort}' is none of quick, full, images").into());
+    };
+    let is_chosen = |course: &&Course| course.name.contains(filter) && (effort.is_full || !course.is_full);
+    let courses: Vec<&Course> = COURSES.iter().filter(is_chosen).collect();
+    if courses.is_empty() {
+        let names: Vec<&str> = COURSES.iter().map(|course| course.name).collect();
+        return Err(format!("no course is called '{filter}'. They are: {}", names.join(" ")).into());
+    }
     let work = Path::new(env!("CARGO_MANIFEST_DIR")).join("work");
     let mnt = work.join("mnt");
     fs::create_dir_all(&mnt)?;
     let mut report = Report::default();
-    for course in courses()? {
-        for round in 1..=plan.rounds {
-            for contender in course.contenders {
-                eprintln!("{}: round {round} of {}: {}", course.name, plan.rounds, contender.name);
-                let mut samples = walks(contender, &course.many, &mnt)?;
-                samples.extend(reads(contender, &course.big, &mnt, plan)?);
-                report.add(course.name, contender.name, samples);
-            }
-        }
+    for course in courses {
+        run(course, effort, &mnt, &mut report)?;
+    }
+    if effort.rounds == 0 {
+        return Ok(true);
     }
     println!("{}", report.markdown());
     let results = work.join("results.json");
     fs::write(&results, report.json())?;
-    println!("Raw samples: {}", results.display());
+    println!("All samples: {}", results.display());
     Ok(report.targets_met())
 }
 
-fn courses() -> Result<[Course; 2]> {
-    Ok([
-        Course {
-            name: "ext4",
-            many: image::ext4_of_50_000_files()?,
-            big: image::big_file(Guest::Ext4)?,
-            contenders: &[contender::SPELUNK, contender::KERNEL],
-        },
-        Course {
-            name: "ntfs",
-            many: image::ntfs_of_50_000_files()?,
-            big: image::big_file(Guest::Ntfs)?,
-            contenders: &[contender::SPELUNK, contender::NTFS_3G, contender::NTFS_3G_PINNED],
-        },
-    ])
+/// Runs one course: all rounds, contenders by turns.
+fn run(course: &Course, effort: Effort, mnt: &Path, report: &mut Report) -> Result<()> {
+    let mut contenders = installed(course, effort, report);
+    eprintln!("{}: making what is not in the cache", course.name);
+    let images = course.images(&contenders)?;
+    for round in 1..=effort.rounds {
+        contenders.retain(|contender| round == 1 || contender.when != When::Once);
+        let mut failed = Vec::new();
+        for contender in &contenders {
+            eprintln!("{}: round {round} of {}: {}", course.name, effort.rounds, contender.name);
+            match activity::perform(course.activities, contender, &images, effort, mnt) {
+                Ok(samples) => report.add(course.name, contender.name, samples),
+                Err(error) => {
+                    eprintln!("{}: {} failed: {error}", course.name, contender.name);
+                    report.leave_out(course.name, contender.name, &error.to_string());
+                    failed.push(contender.name);
+                }
+            }
+        }
+        contenders.retain(|contender| !failed.contains(&contender.name));
+    }
+    Ok(())
 }
 
-/// Listings of the image of many files.
-fn walks(contender: &Contender, image: &Path, mnt: &Path) -> Result<Vec<Sample>> {
-    let mut samples = Vec::new();
-    measure::drop_caches()?;
-    let started = Instant::now();
-    let mounted = Mounted::start(contender, image, mnt)?;
-    mounted.list_long(mnt)?;
-    samples.push(Sample::seconds("first listing, cold", started.elapsed()));
-    measure::drop_caches()?;
-    samples.push(Sample::seconds("find, cold", mounted.walk(mnt)?));
-    samples.push(Sample::seconds("find, warm", mounted.walk(mnt)?));
-    measure::drop_caches()?;
-    samples.push(Sample::seconds("ls -l of 20,000 entries, cold", mounted.list_long(&mnt.join("large"))?));
-    samples.extend(mounted.peak_memory());
-    mounted.stop()?;
-
-    let started = Instant::now();
-    let mounted = Mounted::start(contender, image, mnt)?;
-    mounted.list_long(mnt)?;
-    samples.push(Sample::seconds("first listing, warm", started.elapsed()));
-    mounted.stop()?;
-    Ok(samples)
-}
-
-/// Reads of the large file.
-fn reads(contender: &Contender, image: &Path, mnt: &Path, plan: Plan) -> Result<Vec<Sample>> {
-    let big = mnt.join("big");
-    let mut samples = Vec::new();
-    let mounted = Mounted::start(contender, image, mnt)?;
-    measure::drop_caches()?;
-    samples.push(Sample::seconds("sequential read of 1 GiB, cold", measure::sequential(&big)?));
-    samples.push(Sample::seconds("sequential read of 1 GiB, warm", measure::sequential(&big)?));
-    measure::drop_caches()?;
-    let alone = measure::random(&big, plan.random_reads, 1)?;
-    samples.push(Sample::seconds("random reads of 4 KiB, cold", alone));
-    measure::drop_caches()?;
-    let together = measure::random(&big, plan.random_reads, 4)?;
-    samples.push(Sample::seconds("random reads of 4 KiB, 4 threads, cold", together));
-    samples.extend(mounted.peak_memory());
-    mounted.stop()?;
-    Ok(samples)
+/// The contenders of a course that are installed; the report names the others.
+fn installed(course: &Course, effort: Effort, report: &mut Report) -> Vec<&'static Contender> {
+    let mut installed = course.contenders.to_vec();
+    installed.retain(|contender| effort.is_full || contender.when == When::Always);
+    installed.retain(|contender| {
+        let missing = contender.programs.iter().find(|program| tool::find(program).is_none());
+        if let Some(missing) = missing {
+            report.leave_out(course.name, contender.name, &format!("{missing} is not installed"));
+        }
+        missing.is_none()
+    });
+    installed
 }

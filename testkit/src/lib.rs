@@ -1,7 +1,7 @@
 //! What Spelunk's tests and benchmarks share.
 //!
 //! ```text
-//! image   disks made by script with mkfs tools and the peers' own drivers, kept in a cache
+//! image   disks made by script with mkfs tools and the peers' own drivers, in every container, kept in a cache
 //! corpus  foreign images with independent manifests, unpacked into the same cache
 //! peer    mounts of an image: Spelunk's, the kernel's, ntfs-3g's; undone when dropped
 //! walk    everything that ordinary system calls show of a mounted tree
@@ -14,6 +14,7 @@ pub mod cache;
 pub mod compare;
 pub mod corpus;
 pub mod image;
+pub mod loop_device;
 pub mod manifest;
 pub mod parallel;
 pub mod peer;

@@ -3,6 +3,7 @@
 use crate::{Result, tool};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -94,13 +95,14 @@ impl Drop for Directory {
     }
 }
 
-/// Mounts an image with the kernel's own driver, through a loop device.
+/// Mounts a block device with the kernel's own driver, or an image through a loop device.
 ///
 /// # Errors
 /// When `mount` fails: not root, no loop devices.
 pub fn loop_mount(image: &Path, filesystem: &str, options: &str) -> Result<Mount> {
     let directory = Directory::new()?;
-    let options = format!("loop,{options}");
+    let is_device = fs::metadata(image)?.file_type().is_block_device();
+    let options = if is_device { options.to_owned() } else { format!("loop,{options}") };
     let arguments = [OsStr::new("-t"), filesystem.as_ref(), "-o".as_ref(), options.as_ref()];
     let command = arguments.into_iter().chain([image.as_os_str(), directory.path().as_os_str()]);
     tool::run("mount", command)?;

@@ -1,4 +1,4 @@
-//! What the disks of 50,000 files hold: the same on every run.
+//! What volumes hold: the same on every run.
 
 use crate::Result;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
@@ -25,16 +25,6 @@ pub enum Guest {
     Ext4,
     /// NTFS, by ntfs-3g.
     Ntfs,
-}
-
-impl Guest {
-    /// The cached image with one large file.
-    pub(super) fn big_file_image(self) -> &'static str {
-        match self {
-            Guest::Ext4 => "ext4-big.img",
-            Guest::Ntfs => "ntfs-big.img",
-        }
-    }
 }
 
 /// Numbers that look random and are the same on every run (SplitMix64).
@@ -72,14 +62,12 @@ struct Writer<'a> {
     noise: Vec<u8>,
 }
 
-/// Writes the tree into the empty directory `root`.
+/// Writes 50,000 files of every kind into the empty directory `root`.
 ///
 /// # Errors
 /// What the filesystem reports.
 pub fn write(root: &Path, guest: Guest) -> Result<()> {
-    let mut numbers = Numbers(50_000);
-    let noise = numbers.bytes(16 << 20);
-    let mut writer = Writer { root, guest, numbers, noise };
+    let mut writer = Writer::new(root, guest);
     writer.large_directory()?;
     writer.homes()?;
     writer.links()?;
@@ -92,7 +80,27 @@ pub fn write(root: &Path, guest: Guest) -> Result<()> {
     Ok(())
 }
 
+/// Writes so many files of less than 700 bytes into home directories below the empty directory `root`.
+///
+/// # Errors
+/// What the filesystem reports.
+pub fn write_small_files(root: &Path, guest: Guest, files: u64) -> Result<()> {
+    let mut writer = Writer::new(root, guest);
+    for index in 0..files {
+        let path = writer.home_file(index)?;
+        let size = writer.numbers.below(700);
+        writer.file(&path, size)?;
+    }
+    Ok(())
+}
+
 impl Writer<'_> {
+    fn new(root: &Path, guest: Guest) -> Writer<'_> {
+        let mut numbers = Numbers(50_000);
+        let noise = numbers.bytes(16 << 20);
+        Writer { root, guest, numbers, noise }
+    }
+
     /// One directory of 20,000 small files.
     fn large_directory(&mut self) -> Result<()> {
         fs::create_dir(self.root.join("large"))?;
@@ -106,17 +114,23 @@ impl Writer<'_> {
     /// Home directories with directories of 40 files of mixed sizes, some of them nested.
     fn homes(&mut self) -> Result<()> {
         for index in 0..HOME_FILES {
-            let directory = index / FILES_PER_DIRECTORY;
-            let home = directory / DIRECTORIES_PER_HOME;
-            let nested = "/deeper".repeat(usize::try_from(directory % 5)?);
-            let path = format!("home/user{home:02}/project {directory:03}{nested}");
-            if index % FILES_PER_DIRECTORY == 0 {
-                fs::create_dir_all(self.root.join(&path))?;
-            }
+            let path = self.home_file(index)?;
             let size = self.mixed_size(index);
-            self.file(&format!("{path}/document {index:05}.dat"), size)?;
+            self.file(&path, size)?;
         }
         Ok(())
+    }
+
+    /// The path of a file in the home directories; its directory is made with its first file.
+    fn home_file(&self, index: u64) -> Result<String> {
+        let directory = index / FILES_PER_DIRECTORY;
+        let home = directory / DIRECTORIES_PER_HOME;
+        let nested = "/deeper".repeat(usize::try_from(directory % 5)?);
+        let path = format!("home/user{home:02}/project {directory:03}{nested}");
+        if index.is_multiple_of(FILES_PER_DIRECTORY) {
+            fs::create_dir_all(self.root.join(&path))?;
+        }
+        Ok(format!("{path}/document {index:05}.dat"))
     }
 
     /// A tenth empty, most tiny, a quarter of 4 to 64 KiB, thirty of 1 to 4 MiB.
@@ -264,20 +278,41 @@ fn posix_acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     bytes
 }
 
-/// Writes 1 GiB: 64 KiB pieces, by turns random and compressible.
-pub(super) fn write_big_file(path: &Path) -> Result<()> {
+/// Writes a file of 1 GiB in 64 KiB pieces that are by turns random and lines of a log.
+///
+/// # Errors
+/// What the filesystem reports.
+pub fn write_big_file(path: &Path) -> Result<()> {
     let mut numbers = Numbers(1 << 30);
     let mut file = File::create(path)?;
     for index in 0..(1_u64 << 30) / (64 << 10) {
-        let piece = if index % 2 == 0 { numbers.bytes(64 << 10) } else { compressible(index) };
+        let piece = if index % 2 == 0 { numbers.bytes(64 << 10) } else { log_lines(&mut numbers, 64 << 10)? };
         file.write_all(&piece)?;
     }
     file.sync_all()?;
     Ok(())
 }
 
-fn compressible(index: u64) -> Vec<u8> {
-    let mut piece = format!("line of a log, number {index}\n").into_bytes().repeat(3000);
-    piece.truncate(64 << 10);
-    piece
+/// Lines of a log: words repeat, numbers do not. A codec has some work with them, as with real files.
+fn log_lines(numbers: &mut Numbers, len: usize) -> Result<Vec<u8>> {
+    const EVENTS: [&str; 8] = [
+        "connection accepted from client",
+        "connection closed by client",
+        "request served from the cache, entry",
+        "request passed on to backend",
+        "warning: slow answer of backend",
+        "session opened for user",
+        "session closed for user",
+        "mail delivered to mailbox",
+    ];
+    let mut text = Vec::with_capacity(len + 128);
+    let mut milliseconds = numbers.below(1 << 40);
+    while text.len() < len {
+        milliseconds += numbers.below(2000);
+        let event = EVENTS[usize::try_from(numbers.below(8))?];
+        let (process, object, took) = (numbers.below(32_768), numbers.below(100_000), numbers.below(500));
+        writeln!(text, "{milliseconds} server[{process}]: {event} {object}, took {took} ms")?;
+    }
+    text.truncate(len);
+    Ok(text)
 }
