@@ -24,8 +24,9 @@ const WAITING_MIN: usize = 4;
 const WAITING_MAX: usize = 128;
 /// Entries that may wait, about 6 MiB of them. The last answer may bring some more.
 const WAITING_ENTRIES_MAX: usize = 16 * 1024;
-/// Entries of one page.
-const PAGE_ENTRIES: usize = 1024;
+/// Entries of one page: as many as can be, since the nodes of one large directory may lie all over a volume,
+/// which is read through for each page.
+const PAGE_ENTRIES: usize = limits::PAGE_ENTRIES_MAX;
 /// Places that are asked for at once: few enough that the first of them is not late.
 const ASKED_MAX: usize = 24;
 /// Places that are remembered as a walk's further way; of more, those that come last are forgotten.
@@ -33,7 +34,7 @@ const EXPECTED_MAX: usize = 16 * 1024;
 /// How long the end waits for an answer that is on its way.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-const _: () = assert!(ASKED_MAX <= LIST_PLACES_MAX && PAGE_ENTRIES <= limits::PAGE_ENTRIES_MAX);
+const _: () = assert!(ASKED_MAX <= LIST_PLACES_MAX);
 
 /// Asks the worker for pages.
 pub(super) struct Lister {
@@ -119,8 +120,8 @@ impl ListAhead {
 
     /// As [`spelunk_tree::Tree::list`].
     pub(super) fn list(&self, place: Place, max: usize) -> Result<Page> {
-        if let Some(page) = self.take(place) {
-            return Ok(cut(page, max));
+        if let Some(page) = self.take(place, max) {
+            return Ok(page);
         }
         let page = self.lister.page(place, max)?;
         let mut state = self.shared.lock();
@@ -132,7 +133,7 @@ impl ListAhead {
     }
 
     /// The page that was asked for ahead, if it was.
-    fn take(&self, place: Place) -> Option<Page> {
+    fn take(&self, place: Place, max: usize) -> Option<Page> {
         let mut state = self.shared.lock();
         loop {
             match state.pages.get(&place) {
@@ -147,7 +148,10 @@ impl ListAhead {
                     return None;
                 }
             }
-            let page = state.pages.remove(&place).flatten()?;
+            let mut page = state.pages.remove(&place).flatten()?;
+            if let Some((next, rest)) = split(&mut page, max) {
+                state.pages.insert((place.0, next), Some(rest));
+            }
             state.entries = state.entries.saturating_sub(page.entries.len());
             state.waiting_max = state.waiting_max.saturating_mul(2).min(WAITING_MAX);
             if state.wants_more() {
@@ -294,13 +298,15 @@ fn go_ahead(shared: &Shared, lister: &Weak<Lister>) {
     }
 }
 
-/// The page as if no more than `max` entries of it had been asked for.
-fn cut(mut page: Page, max: usize) -> Page {
-    if page.entries.len() > max.max(1) {
-        page.entries.truncate(max.max(1));
-        page.next = page.entries.last().map(|listed| match listed {
-            Listed::Entry { next, .. } | Listed::Broken { next, .. } => *next,
-        });
+/// Takes what is over `max` entries off the page, and returns where it begins.
+fn split(page: &mut Page, max: usize) -> Option<(Cursor, Page)> {
+    let max = max.max(1);
+    if page.entries.len() <= max {
+        return None;
     }
-    page
+    let rest = Page { entries: page.entries.split_off(max), next: page.next };
+    page.next = page.entries.last().map(|listed| match listed {
+        Listed::Entry { next, .. } | Listed::Broken { next, .. } => *next,
+    });
+    page.next.map(|next| (next, rest))
 }
