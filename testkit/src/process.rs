@@ -54,3 +54,19 @@ fn processes() -> impl Iterator<Item = (u32, u32, u32)> {
         (!is_zombie).then_some((pid, parent, group))
     })
 }
+
+/// What a process has read so far, from files and devices (not from sockets).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reads {
+    /// System calls that read.
+    pub calls: u64,
+    /// Bytes that they brought.
+    pub bytes: u64,
+}
+
+/// What a process has read so far, or `None` where that is not told: it is gone, or another user's.
+pub fn reads(pid: u32) -> Option<Reads> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let field = |name| io.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+    Some(Reads { calls: field("syscr:")?, bytes: field("rchar:")? })
+}

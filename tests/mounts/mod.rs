@@ -1,5 +1,6 @@
 //! Real FUSE mounts: what they show, who may make them, how they end, what a lost worker does to them.
 
+mod counts;
 mod full_walk;
 mod lifecycle;
 mod lost_worker;

@@ -310,3 +310,6 @@ fn split(page: &mut Page, max: usize) -> Option<(Cursor, Page)> {
     });
     page.next.map(|next| (next, rest))
 }
+
+#[cfg(test)]
+mod tests;
