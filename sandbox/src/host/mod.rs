@@ -1,5 +1,6 @@
 //! The host's side: starts workers, asks them, and reads what they say is plain.
 
+mod files_ahead;
 mod image;
 pub(crate) mod line;
 mod link;

@@ -1,6 +1,7 @@
 //! A volume's tree, whose answers come from the worker, and whose plain bytes come from the image file.
 
 use super::line::Answer;
+use super::files_ahead::FilesAhead;
 use super::link::Link;
 use super::list_ahead::{ListAhead, Lister};
 use super::run_cache::{Piece, RunCache};
@@ -30,6 +31,7 @@ pub(crate) struct RemoteTree {
     sizes: Vec<u64>,
     runs: RunCache,
     directories: ListAhead,
+    files: FilesAhead,
 }
 
 impl RemoteTree {
@@ -39,8 +41,9 @@ impl RemoteTree {
         let sizes = link.images().iter().map(|image| image.size).collect();
         let tree = u8::try_from(index).ok()?;
         let directories = ListAhead::new(Lister::new(link.clone(), tree));
-        let link = link.clone();
-        Some(RemoteTree { link, tree, info, root: root?, sizes, runs: RunCache::default(), directories })
+        let files = FilesAhead::new(link.clone(), tree);
+        let (link, runs) = (link.clone(), RunCache::default());
+        Some(RemoteTree { link, tree, info, root: root?, sizes, runs, directories, files })
     }
 
     fn ask<T: Wire>(&self, doing: &'static str, request: &Request) -> Result<T> {
@@ -69,7 +72,10 @@ impl RemoteTree {
         let parse = |answer: &Answer| {
             let extents = Extents::from_bytes(&answer.body)?;
             extents.check(span, &self.sizes)?;
-            let piece = Piece::new(start, extents.runs, extents.is_last);
+            if extents.start != start && extents.start != position {
+                return Err(Malformed("another stretch than asked for"));
+            }
+            let piece = Piece::new(extents.start, extents.runs, extents.is_last);
             let delivered = u64::try_from(answer.data_len).unwrap_or(u64::MAX);
             if delivered > piece.end.saturating_sub(position) {
                 return Err(Malformed("data past what it belongs to"));
@@ -89,6 +95,11 @@ impl RemoteTree {
         buffer: &mut [u8],
     ) -> Result<(Arc<Piece>, usize)> {
         if let Some(piece) = self.runs.find(of.0, of.1, position) {
+            return Ok((piece, 0));
+        }
+        if let (None, 0) = (of.1, position)
+            && let Some(piece) = self.files.map(of.0, &self.runs)
+        {
             return Ok((piece, 0));
         }
         let aligned = position - position % SPAN_BYTES;
@@ -173,7 +184,9 @@ impl Tree for RemoteTree {
     }
 
     fn list(&self, dir: NodeId, cursor: Cursor, max: usize) -> Result<Page> {
-        self.directories.list((dir, cursor), max)
+        let page = self.directories.list((dir, cursor), max)?;
+        self.files.note(&page);
+        Ok(page)
     }
 
     fn attr(&self, node: NodeId) -> Result<Attr> {
@@ -189,6 +202,10 @@ impl Tree for RemoteTree {
             let (piece, delivered) = self.piece(of, position, rest)?;
             if delivered > 0 {
                 done += delivered;
+                continue;
+            }
+            if let Some(copied) = piece.copy(position, rest).filter(|copied| *copied > 0) {
+                done += copied;
                 continue;
             }
             let Some(run) = piece.at(position) else { break };

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const RUNS_MAX: usize = 64 * 1024;
 /// Pieces that are kept for one tree: files, or stretches of large ones.
 const PIECES_MAX: usize = 8 * 1024;
+/// Bytes of small files that are kept for one tree until somebody reads them.
+const DATA_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A stretch of a stream and where its bytes lie; checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(crate) struct Piece {
     pub(crate) is_last: bool,
     /// Each with its position in the stream.
     runs: Vec<(u64, Run)>,
+    /// The bytes themselves, where they are few and had to be decoded.
+    data: Option<Vec<u8>>,
 }
 
 impl Piece {
@@ -30,7 +34,30 @@ impl Piece {
             (position, run)
         };
         let runs = runs.into_iter().map(place).collect();
-        Piece { start, end, is_last, runs }
+        Piece { start, end, is_last, runs, data: None }
+    }
+
+    /// The same piece with its bytes.
+    pub(crate) fn with_data(self, data: Option<Vec<u8>>) -> Piece {
+        Piece { data, ..self }
+    }
+
+    /// Where the bytes lie.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.runs.iter().map(|(_, run)| *run)
+    }
+
+    /// Copies the bytes from `position` on, where they are here, and returns how many.
+    pub(crate) fn copy(&self, position: u64, buffer: &mut [u8]) -> Option<usize> {
+        let skipped = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        let data = self.data.as_ref()?.get(skipped..)?;
+        let len = data.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&data[..len]);
+        Some(len)
+    }
+
+    fn data_bytes(&self) -> usize {
+        self.data.as_ref().map_or(0, Vec::len)
     }
 
     /// How many bytes from `position` on lie together, and where.
@@ -60,6 +87,14 @@ struct Pieces {
     /// Oldest first.
     order: VecDeque<Key>,
     runs: usize,
+    data_bytes: usize,
+}
+
+impl Pieces {
+    fn forget(&mut self, piece: &Piece) {
+        self.runs -= piece.runs.len();
+        self.data_bytes -= piece.data_bytes();
+    }
 }
 
 /// The pieces of one tree's streams. The oldest ones go first.
@@ -81,14 +116,15 @@ impl RunCache {
         let mut pieces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (node, stream.cloned(), piece.start);
         pieces.runs += piece.runs.len();
+        pieces.data_bytes += piece.data_bytes();
         match pieces.by_start.insert(key.clone(), piece.clone()) {
-            Some(replaced) => pieces.runs -= replaced.runs.len(),
+            Some(replaced) => pieces.forget(&replaced),
             None => pieces.order.push_back(key),
         }
-        while pieces.runs > RUNS_MAX || pieces.order.len() > PIECES_MAX {
+        while pieces.runs > RUNS_MAX || pieces.order.len() > PIECES_MAX || pieces.data_bytes > DATA_BYTES_MAX {
             let Some(oldest) = pieces.order.pop_front() else { break };
             if let Some(gone) = pieces.by_start.remove(&oldest) {
-                pieces.runs -= gone.runs.len();
+                pieces.forget(&gone);
             }
         }
     }

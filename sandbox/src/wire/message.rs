@@ -21,7 +21,13 @@ pub(crate) const REQUEST_BYTES_MAX: usize = 2 * limits::NAME_BYTES_MAX + 64;
 /// Places that one request can have listed.
 pub(crate) const LIST_PLACES_MAX: usize = 64;
 
-const _: () = assert!(LIST_PLACES_MAX * 16 < REQUEST_BYTES_MAX / 2);
+/// Bytes of a file that are mapped ahead: most files are smaller, and of others it is the beginning.
+pub(crate) const MAP_FILES_SPAN: u64 = 1 << 20;
+
+/// Files that one request can have mapped.
+pub(crate) const MAP_FILES_MAX: usize = 64;
+
+const _: () = assert!(LIST_PLACES_MAX * 16 < REQUEST_BYTES_MAX / 2 && MAP_FILES_MAX * 8 < REQUEST_BYTES_MAX / 2);
 
 /// Runs in one reply: what a 64 MiB stretch has in a filesystem of 4 KiB blocks at worst.
 pub(crate) const RUNS_MAX: usize = 16 * 1024;
@@ -106,8 +112,11 @@ pub(crate) enum Request {
     /// Answered by data.
     Read { tree: u8, node: NodeId, stream: Option<Name>, offset: u64, len: u32 },
     /// Answered by the [`Extents`] of `span` bytes from `start` on; when the `len` bytes from `offset` on are
-    /// not all plain, by their data as well.
+    /// not all plain, by the extents of these alone, and their data.
     Map { tree: u8, node: NodeId, stream: Option<Name>, start: u64, span: u64, offset: u64, len: u32 },
+    /// Answered by a [`KnownFile`] (or why it is none) for each of these files, in order: for as many as are
+    /// done with little work and fit in one answer, perhaps none.
+    MapFiles { tree: u8, nodes: Vec<NodeId> },
     /// Answered by a target.
     LinkTarget { tree: u8, node: NodeId },
     /// Answered by a list.
@@ -154,6 +163,11 @@ impl Wire for Request {
                 out.put(offset);
                 out.put(len);
             }
+            Request::MapFiles { tree, nodes } => {
+                out.put(&11u8);
+                out.put(tree);
+                out.list(nodes);
+            }
             Request::LinkTarget { tree, node } => encode_node(8, *tree, *node, out),
             Request::Xattrs { tree, node } => encode_node(9, *tree, *node, out),
             Request::Streams { tree, node } => encode_node(10, *tree, *node, out),
@@ -171,6 +185,9 @@ impl Wire for Request {
         let tree = from.get()?;
         if verb == 4 {
             return Ok(Request::List { tree, places: from.list(LIST_PLACES_MAX)?, max: from.get()? });
+        }
+        if verb == 11 {
+            return Ok(Request::MapFiles { tree, nodes: from.list(MAP_FILES_MAX)? });
         }
         let node = from.get()?;
         Ok(match verb {
@@ -295,6 +312,8 @@ impl Wire for Opening {
 /// Where the bytes of a stretch of a stream lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Extents {
+    /// Where in the stream the stretch begins.
+    pub(crate) start: u64,
     /// Whether the stream ends where the runs end.
     pub(crate) is_last: bool,
     pub(crate) runs: Vec<Run>,
@@ -327,10 +346,49 @@ impl Extents {
 
 impl Wire for Extents {
     fn encode(&self, out: &mut Encoder) {
+        out.put(&self.start);
         out.put(&self.is_last);
         out.list(&self.runs);
     }
     fn decode(from: &mut Decoder<'_>) -> Decoded<Extents> {
-        Ok(Extents { is_last: from.get()?, runs: from.list(RUNS_MAX)? })
+        Ok(Extents { start: from.get()?, is_last: from.get()?, runs: from.list(RUNS_MAX)? })
+    }
+}
+
+/// Bytes of a file that are told ahead, when its bytes must be decoded: larger files are asked for alone.
+pub(crate) const KNOWN_BYTES_MAX: usize = 64 * 1024;
+
+/// What was found out of a file before anybody asked: where its first bytes lie; or all its bytes, when they
+/// are few and must be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownFile {
+    pub(crate) extents: Extents,
+    pub(crate) data: Option<Vec<u8>>,
+}
+
+impl KnownFile {
+    /// As [`Extents::check`], from the file's start on; data must be as long as the extents.
+    pub(crate) fn check(&self, span: u64, sizes: &[u64]) -> Decoded<()> {
+        let covered = self.extents.check(span, sizes)?;
+        let fits = |data: &Vec<u8>| u64::try_from(data.len()) == Ok(covered);
+        if self.extents.start != 0 || !self.data.as_ref().is_none_or(fits) {
+            return Err(Malformed("a file that does not fit its extents"));
+        }
+        Ok(())
+    }
+}
+
+impl Wire for KnownFile {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.extents);
+        out.put(&self.data.is_some());
+        if let Some(data) = &self.data {
+            out.blob(data);
+        }
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<KnownFile> {
+        let extents = from.get()?;
+        let data = if from.get()? { Some(from.blob(KNOWN_BYTES_MAX)?.to_vec()) } else { None };
+        Ok(KnownFile { extents, data })
     }
 }

@@ -96,7 +96,7 @@ fn extents() -> Extents {
         Run { len: 10, place: Place::Zero },
         Run { len: 20, place: Place::Opaque },
     ];
-    Extents { is_last: true, runs }
+    Extents { start: 7, is_last: true, runs }
 }
 
 fn requests() -> Vec<Request> {
@@ -110,6 +110,7 @@ fn requests() -> Vec<Request> {
         Request::Attr { tree, node: dir },
         Request::Read { tree, node: dir, stream: stream.clone(), offset: 1, len: 2 },
         Request::Map { tree, node: dir, stream, start: 0, span: 3, offset: 1, len: 2 },
+        Request::MapFiles { tree, nodes: vec![dir, node(7)] },
         Request::LinkTarget { tree, node: dir },
         Request::Xattrs { tree, node: dir },
         Request::Streams { tree, node: dir },
@@ -132,6 +133,8 @@ fn messages_survive_and_their_fragments_do_not() {
     assert_exact(&page());
     assert_exact(&opening());
     assert_exact(&extents());
+    assert_exact(&KnownFile { extents: extents(), data: None });
+    assert_exact(&KnownFile { extents: extents(), data: Some(b"data".to_vec()) });
     assert_exact(&error());
     assert_exact(&attr());
     assert_exact(&Xattr::new(*b"user.x/y", b"v".to_vec()).unwrap());
@@ -206,7 +209,7 @@ fn long_texts_are_cut_between_characters() {
 
 #[test]
 fn runs_are_checked_against_the_files() {
-    let run = |len, place| Extents { is_last: false, runs: vec![Run { len, place }] };
+    let run = |len, place| Extents { start: 0, is_last: false, runs: vec![Run { len, place }] };
     let at = |source, offset| Place::At { source, offset };
     let sizes = [100, 50];
 
@@ -221,12 +224,12 @@ fn runs_are_checked_against_the_files() {
         run(0, Place::Zero),
         run(61, Place::Zero),
         run(u64::MAX, Place::Opaque),
-        Extents { is_last: false, runs: vec![Run { len: 1 << 63, place: Place::Zero }; 2] },
-        Extents { is_last: false, runs: Vec::new() },
+        Extents { start: 0, is_last: false, runs: vec![Run { len: 1 << 63, place: Place::Zero }; 2] },
+        Extents { start: 0, is_last: false, runs: Vec::new() },
     ] {
         assert!(bad.check(60, &sizes).is_err(), "{bad:?}");
     }
-    assert_eq!(Extents { is_last: true, runs: Vec::new() }.check(60, &sizes), Ok(0));
+    assert_eq!(Extents { start: 0, is_last: true, runs: Vec::new() }.check(60, &sizes), Ok(0));
 }
 
 #[test]

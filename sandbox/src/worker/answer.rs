@@ -4,14 +4,14 @@ use super::image_file::ImageFile;
 use super::parents::HostParents;
 use super::{Channel, Received};
 use crate::channel::Broken;
-use crate::wire::message::{RUNS_MAX, WINDOW_BYTES};
+use crate::wire::message::{KNOWN_BYTES_MAX, MAP_FILES_SPAN, RUNS_MAX, WINDOW_BYTES};
 use crate::wire::nodes::PagesEncoder;
-use crate::wire::{Encoder, Extents, Opening, Request, Wire};
+use crate::wire::{Encoder, Extents, KnownFile, Opening, Request, Wire};
 use crate::worker::block_cache::BlockCache;
 use rustix::fd::OwnedFd;
 use spelunk_formats::disk::{self, OpenDisk};
 use spelunk_formats::guest::Options;
-use spelunk_tree::{Cursor, Error, NodeId, Place, Result, Run, Tree, limits};
+use spelunk_tree::{Cursor, Error, NodeId, Place, Result, Tree, limits};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -85,6 +85,7 @@ impl Server {
                 let stretch = Stretch { node: *node, stream: stream.as_ref(), offset: *offset };
                 map(self.tree(*tree)?, (*start, *span), &stretch, *len, channel)
             }
+            Request::MapFiles { tree, nodes } => Ok(map_files(self.tree(*tree)?, nodes)),
             Request::LinkTarget { tree, node } => {
                 let target = self.tree(*tree)?.link_target(*node)?;
                 let mut out = Encoder::default();
@@ -158,8 +159,9 @@ fn read(tree: &dyn Tree, stretch: &Stretch<'_>, len: u32, channel: &mut Channel)
     Ok(Body { bytes: Vec::new(), data_len })
 }
 
-/// Maps `span` bytes from `start` on. When the stretch that is wanted is not plain, reads it as well: a
-/// small file whose bytes must be decoded takes one round trip.
+/// Maps `span` bytes from `start` on. When the stretch that is wanted is not plain, maps and reads it alone: a
+/// small file whose bytes must be decoded takes one round trip, and in a compressed container to map more would
+/// mean to decode what is not wanted yet.
 fn map(
     tree: &dyn Tree,
     (start, span): (u64, u64),
@@ -167,30 +169,71 @@ fn map(
     len: u32,
     channel: &mut Channel,
 ) -> Result<Body> {
-    let mut runs = Vec::new();
-    tree.runs(wanted.node, wanted.stream, start, span, &mut runs)?;
-    let covered = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len));
-    let is_last = covered < span && runs.len() <= RUNS_MAX;
-    runs.truncate(RUNS_MAX);
-    let is_opaque = has_opaque(&runs, start, wanted.offset, wanted.offset.saturating_add(u64::from(len)));
-    let bytes = Extents { is_last, runs }.to_bytes();
-    let mut data_len = 0;
-    if is_opaque {
-        let room = WINDOW_BYTES.saturating_sub(bytes.len()).min(usize::try_from(len).unwrap_or(usize::MAX));
-        let data = &mut channel.window.bytes()[bytes.len()..][..room];
-        data_len = tree.read(wanted.node, wanted.stream, wanted.offset, data)?;
+    let narrow = extents(tree, wanted, u64::from(len))?;
+    if !narrow.runs.iter().any(|run| run.place == Place::Opaque) {
+        let wide = Stretch { node: wanted.node, stream: wanted.stream, offset: start };
+        let bytes = extents(tree, &wide, span)?.to_bytes();
+        return Ok(Body { bytes, data_len: 0 });
     }
+    let bytes = narrow.to_bytes();
+    let room = WINDOW_BYTES.saturating_sub(bytes.len()).min(usize::try_from(len).unwrap_or(usize::MAX));
+    let data = &mut channel.window.bytes()[bytes.len()..][..room];
+    let data_len = tree.read(wanted.node, wanted.stream, wanted.offset, data)?;
     Ok(Body { bytes, data_len })
 }
 
-/// Whether any of the bytes from `from` until `until` is opaque, in `runs` that begin at `start`.
-fn has_opaque(runs: &[Run], start: u64, from: u64, until: u64) -> bool {
-    let mut position = start;
-    runs.iter().any(|run| {
-        let begin = position;
-        position = position.saturating_add(run.len);
-        run.place == Place::Opaque && begin < until && from < position
-    })
+/// Where the `span` bytes from a place on lie.
+fn extents(tree: &dyn Tree, from: &Stretch<'_>, span: u64) -> Result<Extents> {
+    let mut runs = Vec::new();
+    if span > 0 {
+        tree.runs(from.node, from.stream, from.offset, span, &mut runs)?;
+    }
+    let covered = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len));
+    let is_last = covered < span && runs.len() <= RUNS_MAX;
+    runs.truncate(RUNS_MAX);
+    Ok(Extents { start: from.offset, is_last, runs })
+}
+
+/// Bytes of an answer about many files after which no other file is begun.
+const MAP_FILES_BYTES_ENOUGH: usize = WINDOW_BYTES / 2;
+/// Runs of one file that are told ahead: one in more pieces is large or a rarity.
+const MAP_FILES_RUNS_MAX: usize = 256;
+
+const _: () = assert!(MAP_FILES_BYTES_ENOUGH + 2 * KNOWN_BYTES_MAX < WINDOW_BYTES);
+
+/// Maps the main streams of files, one after the other.
+fn map_files(tree: &dyn Tree, nodes: &[NodeId]) -> Body {
+    let mut out = Encoder::default();
+    let mut count = 0u32;
+    out.put(&count);
+    for node in nodes {
+        if out.bytes.len() >= MAP_FILES_BYTES_ENOUGH {
+            break;
+        }
+        out.put(&known_file(tree, *node));
+        count += 1;
+    }
+    out.bytes[..size_of::<u32>()].copy_from_slice(&count.to_le_bytes());
+    Body { bytes: out.bytes, data_len: 0 }
+}
+
+fn known_file(tree: &dyn Tree, node: NodeId) -> Result<KnownFile> {
+    let file = Stretch { node, stream: None, offset: 0 };
+    let extents = extents(tree, &file, MAP_FILES_SPAN)?;
+    if extents.runs.len() > MAP_FILES_RUNS_MAX {
+        return Err(Error::limit(format!("{} runs", extents.runs.len())));
+    }
+    if !extents.runs.iter().any(|run| run.place == Place::Opaque) {
+        return Ok(KnownFile { extents, data: None });
+    }
+    let len = extents.runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.len));
+    let len = usize::try_from(len).ok().filter(|len| extents.is_last && *len <= KNOWN_BYTES_MAX);
+    let mut data = vec![0; len.ok_or_else(|| Error::limit("a large file whose bytes must be decoded"))?];
+    let read = tree.read(node, None, 0, &mut data)?;
+    if read != data.len() {
+        return Err(Error::corrupt("a file that ends before its end"));
+    }
+    Ok(KnownFile { extents, data: Some(data) })
 }
 
 thread_local! {
