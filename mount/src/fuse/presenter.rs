@@ -30,6 +30,9 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const NEVER: Duration = Duration::ZERO;
 /// Bytes of the largest request, and so of each thread's buffer: what Linux allows unless told otherwise.
 const REQUEST_BYTES_MAX: u32 = 1024 * 1024;
+/// A read of no more than this from a file's beginning is, most likely, of a small file among many, whose reader
+/// wants the next at once.
+const SMALL_READ_BYTES_MAX: usize = 64 * 1024;
 /// Requests in the background (readahead) before the kernel waits: enough to keep all threads busy.
 const BACKGROUND_MAX: u16 = 64;
 /// Bytes of the longest link target that Linux takes: PATH_MAX without its NUL.
@@ -339,6 +342,9 @@ impl Filesystem for Presenter {
             match self.read_into(ino, offset, &mut buffer[..size]) {
                 Ok(read) => reply.data(&buffer[..read]),
                 Err(error) => reply.error(errno("read", ino.0, &error)),
+            }
+            if offset == 0 && size <= SMALL_READ_BYTES_MAX {
+                self.linger.wait();
             }
         });
     }

@@ -187,3 +187,6 @@ impl ListedFiles {
         next
     }
 }
+
+#[cfg(test)]
+mod tests;

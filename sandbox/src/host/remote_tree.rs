@@ -1,7 +1,7 @@
 //! A volume's tree, whose answers come from the worker, and whose plain bytes come from the image file.
 
-use super::line::Answer;
 use super::files_ahead::FilesAhead;
+use super::line::Answer;
 use super::link::Link;
 use super::list_ahead::{ListAhead, Lister};
 use super::run_cache::{Piece, RunCache};

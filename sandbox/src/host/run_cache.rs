@@ -121,7 +121,8 @@ impl RunCache {
             Some(replaced) => pieces.forget(&replaced),
             None => pieces.order.push_back(key),
         }
-        while pieces.runs > RUNS_MAX || pieces.order.len() > PIECES_MAX || pieces.data_bytes > DATA_BYTES_MAX {
+        while pieces.runs > RUNS_MAX || pieces.order.len() > PIECES_MAX || pieces.data_bytes > DATA_BYTES_MAX
+        {
             let Some(oldest) = pieces.order.pop_front() else { break };
             if let Some(gone) = pieces.by_start.remove(&oldest) {
                 pieces.forget(&gone);
@@ -171,6 +172,28 @@ mod tests {
         assert_eq!(cache.find(node(2), None, 0), None);
         assert_eq!(cache.find(node(3), None, 0), None);
         assert!(cache.find(node(3), Some(&stream), 1 << 40).is_some(), "it has ended before");
+    }
+
+    #[test]
+    fn bytes_of_small_files_are_copied_and_bounded() {
+        let small = |id| Arc::new(piece_with(vec![id; 1 << 20]));
+        let cache = RunCache::default();
+        for id in 1..=6 {
+            cache.insert(node(id.into()), None, &small(id));
+        }
+
+        let mut buffer = [0; 5];
+        assert_eq!(small(7).copy(3, &mut buffer), Some(5));
+        assert_eq!(buffer, [7; 5]);
+        assert_eq!(small(7).copy((1 << 20) - 2, &mut buffer), Some(2));
+        assert_eq!(small(7).copy((1 << 20) + 1, &mut buffer), None);
+        assert_eq!(cache.find(node(2), None, 0), None);
+        assert!(cache.find(node(3), None, 0).is_some());
+    }
+
+    fn piece_with(data: Vec<u8>) -> Piece {
+        let run = Run { len: data.len() as u64, place: Place::Opaque };
+        Piece::new(0, vec![run], true).with_data(Some(data))
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) const MAP_FILES_SPAN: u64 = 1 << 20;
 /// Files that one request can have mapped.
 pub(crate) const MAP_FILES_MAX: usize = 64;
 
-const _: () = assert!(LIST_PLACES_MAX * 16 < REQUEST_BYTES_MAX / 2 && MAP_FILES_MAX * 8 < REQUEST_BYTES_MAX / 2);
+const _: () =
+    assert!(LIST_PLACES_MAX * 16 < REQUEST_BYTES_MAX / 2 && MAP_FILES_MAX * 8 < REQUEST_BYTES_MAX / 2);
 
 /// Runs in one reply: what a 64 MiB stretch has in a filesystem of 4 KiB blocks at worst.
 pub(crate) const RUNS_MAX: usize = 16 * 1024;

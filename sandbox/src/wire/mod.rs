@@ -10,7 +10,9 @@ pub(crate) mod info;
 pub(crate) mod message;
 pub(crate) mod nodes;
 
-pub(crate) use message::{BUILD_ID, Extents, Hello, KnownFile, Opening, Packet, ParentQuestion, Request, Start, Status};
+pub(crate) use message::{
+    BUILD_ID, Extents, Hello, KnownFile, Opening, Packet, ParentQuestion, Request, Start, Status,
+};
 
 /// Bytes of one text (an error's message, an id, a note). Longer ones are cut when they are sent.
 pub(crate) const TEXT_BYTES_MAX: usize = 4096;

@@ -178,12 +178,14 @@ fn names_ids_and_times_that_cannot_be_are_refused() {
 #[test]
 fn counts_and_lengths_over_their_limits_are_refused_before_memory_is_set_aside() {
     let mut count = Encoder::default();
+    count.put(&0u64);
     count.put(&true);
     count.put(&u32::try_from(RUNS_MAX + 1).unwrap());
     count.bytes.resize(WINDOW_BYTES, 1);
     assert_eq!(Extents::from_bytes(&count.bytes), Err(Malformed("a length over its limit")));
 
     let mut promise = Encoder::default();
+    promise.put(&0u64);
     promise.put(&true);
     promise.put(&u32::try_from(RUNS_MAX).unwrap());
     let more = Malformed("a count of more values than there are bytes");
@@ -230,6 +232,20 @@ fn runs_are_checked_against_the_files() {
         assert!(bad.check(60, &sizes).is_err(), "{bad:?}");
     }
     assert_eq!(Extents { start: 0, is_last: true, runs: Vec::new() }.check(60, &sizes), Ok(0));
+}
+
+#[test]
+fn files_told_ahead_must_begin_at_their_start_and_have_all_their_bytes() {
+    let runs = vec![Run { len: 4, place: Place::Opaque }];
+    let file = |start, data: &[u8]| KnownFile {
+        extents: Extents { start, is_last: true, runs: runs.clone() },
+        data: Some(data.to_vec()),
+    };
+
+    assert_eq!(file(0, b"four").check(60, &[]), Ok(()));
+    assert!(file(1, b"four").check(60, &[]).is_err());
+    assert!(file(0, b"three").check(60, &[]).is_err());
+    assert!(file(0, b"four").check(3, &[]).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::channel::Socket;
 use crate::host::line::Line;
 use crate::shared::{self, HostWindow};
-use crate::wire::Status;
+use crate::wire::{Status, whole};
 use crate::worker::Ends;
 use spelunk_tree::{
     Attr, Cursor, DiskInfo, Entry, Error, ErrorKind, Kind, Name, Page, Run, StreamInfo, TreeInfo, Xattr,
@@ -147,18 +147,33 @@ fn volume_without_a_tree_and_second_image_are_errors() {
 }
 
 #[test]
-fn opaque_file_comes_with_its_map() {
+fn stretch_that_must_be_decoded_is_mapped_alone_and_comes_with_its_bytes() {
     let line = line();
-    let mut data = vec![0; 100];
+    let mut data = vec![0; 65_536 * 3];
     let (start, span, offset) = (0, 65_536 * 300, 7);
-    let request = Request::Map { tree: 1, node: node(1), stream: None, start, span, offset, len: 100 };
+    let request = Request::Map { tree: 1, node: node(1), stream: None, start, span, offset, len: 65_536 * 3 };
 
     let (body, data_len) = ask(&line, &request, &mut data).unwrap();
 
     let extents = Extents::from_bytes(&body).unwrap();
-    assert_eq!(extents.runs, [Run { len: 300, place: Place::Opaque }]);
-    assert!(extents.is_last);
-    assert_eq!((data_len, data), (100, vec![7; 100]));
+    assert_eq!(extents.runs, [Run { len: 3, place: Place::Opaque }]);
+    assert_eq!((extents.start, extents.is_last), (7, true));
+    assert_eq!((data_len, data), (65_536 * 3, vec![7; 65_536 * 3]));
+}
+
+#[test]
+fn many_files_are_mapped_at_once_and_small_ones_come_with_their_bytes() {
+    let line = line();
+    let request = Request::MapFiles { tree: 1, nodes: vec![node(1), node(3), node(2)] };
+
+    let (body, _) = ask(&line, &request, &mut []).unwrap();
+
+    let files: Vec<Result<KnownFile>> = whole(&body, |from| from.list(3)).unwrap();
+    let small = files[0].as_ref().unwrap();
+    assert_eq!(small.extents.runs, [Run { len: 16, place: Place::Opaque }]);
+    assert_eq!(small.data, Some(vec![0; 16]));
+    assert_eq!(files[1].as_ref().map_err(Error::kind), Err(ErrorKind::Limit), "in too many runs");
+    assert_eq!(files[2].as_ref().map(|file| file.data.clone()), Ok(Some(vec![0; 16])));
 }
 
 #[test]
