@@ -171,6 +171,10 @@ fn info_of_all(parts: &[Part]) -> TreeInfo {
         free_bytes: sum(|info| info.free_bytes),
         nodes: sum(|info| info.nodes),
         free_nodes: sum(|info| info.free_nodes),
+        xattr_prefixes: infos()
+            .map(|info| info.xattr_prefixes.clone())
+            .collect::<Option<Vec<_>>>()
+            .map(|all| all.concat()),
         written: infos().filter_map(|info| info.written).max(),
         notes: Vec::new(),
     }

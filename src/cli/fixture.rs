@@ -80,6 +80,7 @@ fn tree_info() -> TreeInfo {
         free_bytes: None,
         nodes: None,
         free_nodes: None,
+        xattr_prefixes: None,
         written: None,
         notes: Vec::new(),
     }

@@ -101,6 +101,9 @@ pub struct TreeInfo {
     pub nodes: Option<u64>,
     /// Nodes not in use, when the guest says.
     pub free_nodes: Option<u64>,
+    /// How the full names of its nodes' extended attributes begin, where there is a list that names all; so
+    /// nobody need be asked for others. `None` where they may begin in any way.
+    pub xattr_prefixes: Option<Vec<String>>,
     /// When the filesystem was last written, when it says.
     pub written: Option<Time>,
     /// What the user should know of its state, a line each: `journal needs recovery`, ...

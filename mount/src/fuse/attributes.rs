@@ -151,6 +151,7 @@ mod tests {
             free_bytes: None,
             nodes: None,
             free_nodes: None,
+            xattr_prefixes: None,
             written: None,
             notes: Vec::new(),
         };

@@ -172,6 +172,9 @@ impl Presenter {
             return Ok(Some(std::process::id().to_string().into_bytes()));
         }
         let Inode::Node(node) = self.inode(ino)? else { return Ok(None) };
+        if !xattrs::can_be(self.tree.info(), name) {
+            return Ok(None);
+        }
         let xattrs = self.xattrs.of(self.tree.as_ref(), ino.0, node)?;
         Ok(xattrs.iter().find(|xattr| xattr.name() == name).map(|xattr| xattr.value().to_vec()))
     }

@@ -1,6 +1,6 @@
 //! Extended attributes, which programs ask for one at a time and twice each.
 
-use spelunk_tree::{Name, Result, Tree, Xattr, Xattrs};
+use spelunk_tree::{Name, Result, Tree, TreeInfo, Xattr, Xattrs};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +71,13 @@ fn is_stream(xattr: &Xattr, stream: &Name) -> bool {
     xattr.name().strip_prefix(b"user.") == Some(stream.as_bytes())
 }
 
+/// Whether a node of this tree can have an extended attribute of this name. `ls -l` asks every file for
+/// attributes that many guests do not know.
+pub(super) fn can_be(tree: &TreeInfo, name: &[u8]) -> bool {
+    let begins = |prefix: &String| name.starts_with(prefix.as_bytes());
+    tree.xattr_prefixes.as_ref().is_none_or(|prefixes| prefixes.iter().any(begins))
+}
+
 /// The names that listxattr(2) gives, each with a NUL after it. Of the namespace `system` these are the
 /// POSIX ACLs only, as with Linux's own filesystems and ntfs-3g: the others are there for who asks, but a
 /// program that copies what is listed could not set them elsewhere.
@@ -95,5 +102,28 @@ mod tests {
         let xattrs = names.map(|name| Xattr::new(name.as_bytes(), Vec::new()).unwrap());
 
         assert_eq!(list(&xattrs), b"user.a\0system.posix_acl_access\0security.selinux\0");
+    }
+
+    #[test]
+    fn names_that_a_guest_does_not_know_need_not_be_asked_for() {
+        let tree = |prefixes: Option<&[&str]>| TreeInfo {
+            filesystem: "test".to_owned(),
+            label: Vec::new(),
+            uuid: String::new(),
+            case: spelunk_tree::Case::Sensitive,
+            block_bytes: 512,
+            size_bytes: 0,
+            free_bytes: None,
+            nodes: None,
+            free_nodes: None,
+            xattr_prefixes: prefixes.map(|all| all.iter().map(|one| (*one).to_owned()).collect()),
+            written: None,
+            notes: Vec::new(),
+        };
+
+        assert!(can_be(&tree(None), b"security.selinux"));
+        assert!(!can_be(&tree(Some(&[])), b"user.x"));
+        assert!(can_be(&tree(Some(&["system.ntfs_", "user."])), b"user.x"));
+        assert!(!can_be(&tree(Some(&["system.ntfs_", "user."])), b"system.posix_acl_access"));
     }
 }

@@ -60,6 +60,7 @@ pub fn info(filesystem: &str) -> TreeInfo {
         free_bytes: Some(300 * 4096),
         nodes: Some(77),
         free_nodes: Some(33),
+        xattr_prefixes: None,
         written: None,
         notes: Vec::new(),
     }

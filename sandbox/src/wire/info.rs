@@ -12,6 +12,9 @@ const LAYERS_MAX: usize = 2 * limits::CHAIN_MAX;
 /// Bytes of a volume's label.
 const LABEL_BYTES_MAX: usize = 1024;
 
+/// Beginnings of extended attributes' names.
+const PREFIXES_MAX: usize = 16;
+
 fn head<T>(list: &[T], max: usize) -> &[T] {
     &list[..list.len().min(max)]
 }
@@ -63,6 +66,12 @@ impl Wire for Case {
 
 const CASES: [Case; 3] = [Case::Sensitive, Case::Insensitive, Case::PerDirectory];
 
+fn decode_prefixes(from: &mut Decoder<'_>) -> Decoded<Option<Vec<String>>> {
+    let is_known = from.get()?;
+    let prefixes = from.list(PREFIXES_MAX)?;
+    Ok(Some(prefixes).filter(|_| is_known))
+}
+
 impl Wire for TreeInfo {
     fn encode(&self, out: &mut Encoder) {
         out.put(&self.filesystem);
@@ -74,6 +83,8 @@ impl Wire for TreeInfo {
         out.put(&self.free_bytes);
         out.put(&self.nodes);
         out.put(&self.free_nodes);
+        out.put(&self.xattr_prefixes.is_some());
+        out.list(head(self.xattr_prefixes.as_deref().unwrap_or_default(), PREFIXES_MAX));
         out.put(&self.written);
         out.list(head(&self.notes, NOTES_MAX));
     }
@@ -89,6 +100,7 @@ impl Wire for TreeInfo {
             free_bytes: from.get()?,
             nodes: from.get()?,
             free_nodes: from.get()?,
+            xattr_prefixes: decode_prefixes(from)?,
             written: from.get()?,
             notes: from.list(NOTES_MAX)?,
         })

@@ -53,6 +53,7 @@ fn opening() -> Opening {
         free_bytes: Some(4),
         nodes: None,
         free_nodes: Some(1),
+        xattr_prefixes: Some(vec!["user.".into()]),
         written: None,
         notes: vec!["n".into()],
     };

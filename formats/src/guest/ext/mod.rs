@@ -122,6 +122,7 @@ fn describe(superblock: &Superblock) -> Result<TreeInfo> {
         free_bytes: superblock.free_blocks.checked_mul(superblock.block_bytes.into()),
         nodes: Some(superblock.inodes_count.into()),
         free_nodes: Some(superblock.free_inodes.into()),
+        xattr_prefixes: None,
         written: superblock.written,
         notes: state_notes(superblock),
     })

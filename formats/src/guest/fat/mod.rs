@@ -105,6 +105,7 @@ fn describe(volume: &dyn ReadAt, boot: &BootSector) -> Result<TreeInfo> {
         free_bytes: free_bytes(volume, geometry)?,
         nodes: None,
         free_nodes: None,
+        xattr_prefixes: Some(Vec::new()),
         written: None,
         notes,
     })

@@ -1,11 +1,11 @@
 //! What is known of the volume: `$Volume` (label, version, flags) and `$Bitmap` (free clusters).
 
 use super::attribute::{UNNAMED, types, utf16_units};
-use super::logfile;
 use super::node::Node;
 use super::record::Reference;
 use super::stream::Stream;
 use super::volume::Volume;
+use super::{logfile, xattr};
 use crate::bytes::{le_u16, u8_at};
 use spelunk_tree::{Case, Error, Result, TreeInfo, wtf8_from_utf16};
 
@@ -40,6 +40,7 @@ pub(super) fn read(volume: &Volume, mut notes: Vec<String>) -> TreeInfo {
         free_bytes: free_bytes(volume).ok().flatten(),
         nodes: None,
         free_nodes: None,
+        xattr_prefixes: Some(xattr::PREFIXES.map(String::from).to_vec()),
         written: None,
         notes,
     }

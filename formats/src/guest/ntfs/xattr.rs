@@ -11,6 +11,9 @@ use super::stream::Stream;
 use crate::bytes::count;
 use spelunk_tree::{Error, Name, Result, StreamInfo, Xattr, limits, wtf8_from_utf16};
 
+/// How the names of all extended attributes begin.
+pub(super) const PREFIXES: [&str; 2] = ["system.ntfs_", "user."];
+
 impl Ntfs {
     /// All extended attributes: `system.ntfs_attrib` (DOS attributes, 32 bits), `system.ntfs_times` (creation,
     /// change of data, access, change of the record; 64 bits of 100 ns since 1601 each), `system.ntfs_acl` (the

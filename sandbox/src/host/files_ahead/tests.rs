@@ -11,18 +11,18 @@ fn nodes(ids: impl IntoIterator<Item = u64>) -> Vec<NodeId> {
     ids.into_iter().map(node).collect()
 }
 
-/// Directories with the files of these ids, listed in this order.
-fn listed(directories: &[std::ops::Range<u64>]) -> ListedFiles {
+/// Directories with files of ids from the first to before the second, listed in this order.
+fn listed(directories: &[(u64, u64)]) -> ListedFiles {
     let mut listed = ListedFiles::default();
-    for ids in directories {
-        listed.note(nodes(ids.clone()).into());
+    for (first, end) in directories {
+        listed.note(nodes(*first..*end).into());
     }
     listed
 }
 
 #[test]
 fn one_file_is_mapped_alone_and_a_second_one_brings_those_that_follow() {
-    let mut listed = listed(&[1..1000]);
+    let mut listed = listed(&[(1, 1000)]);
 
     assert_eq!(listed.read(node(5)), []);
     assert_eq!(listed.read(node(6)), nodes(7..15));
@@ -31,7 +31,7 @@ fn one_file_is_mapped_alone_and_a_second_one_brings_those_that_follow() {
 
 #[test]
 fn far_away_in_a_large_directory_is_no_sequence() {
-    let mut listed = listed(&[1..1000]);
+    let mut listed = listed(&[(1, 1000)]);
 
     listed.read(node(5));
 
@@ -41,7 +41,7 @@ fn far_away_in_a_large_directory_is_no_sequence() {
 
 #[test]
 fn files_of_a_small_directory_may_be_read_in_any_order() {
-    let mut listed = listed(&[1..8]);
+    let mut listed = listed(&[(1, 8)]);
 
     listed.read(node(5));
 
@@ -50,7 +50,7 @@ fn files_of_a_small_directory_may_be_read_in_any_order() {
 
 #[test]
 fn the_next_directory_goes_on_where_the_last_one_ended() {
-    let mut listed = listed(&[1..1000, 2000..3000]);
+    let mut listed = listed(&[(1, 1000), (2000, 3000)]);
 
     listed.read(node(998));
     listed.read(node(999));
@@ -60,7 +60,7 @@ fn the_next_directory_goes_on_where_the_last_one_ended() {
 
 #[test]
 fn a_file_that_was_never_listed_ends_it() {
-    let mut listed = listed(&[1..1000]);
+    let mut listed = listed(&[(1, 1000)]);
     listed.read(node(1));
     listed.read(node(2));
 
