@@ -44,7 +44,9 @@ fn watch(control: &Socket, worker: Pid) -> Result<u8, Errno> {
     let watched = ManuallyDrop::new(keep_only(control, watched?)?);
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let _ = control.send(&worker.as_raw_nonzero().get().cast_unsigned().to_bytes(), &[]);
-    seccomp::lock(seccomp::SUPERVISOR).map_err(|_| Errno::PERM)?;
+    // Where seccomp cannot be had, the worker refuses to work. It must live long enough to say so, and would die
+    // with this process.
+    let _ = seccomp::lock(seccomp::SUPERVISOR);
     wait_for_either(control, &watched)?;
     // Fails when it is dead already.
     let _ = pidfd_send_signal(&*watched, Signal::KILL);
