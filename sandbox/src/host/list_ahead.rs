@@ -85,6 +85,13 @@ fn pages(answer: &Answer, places: &[Place], max: usize) -> Decoded<Vec<Result<Pa
     Ok(pages)
 }
 
+/// What came of asking for a page that may have been listed ahead.
+enum Taken {
+    Page(Page),
+    /// It was not; whether whoever asks walks, and will want what comes behind it, too.
+    Missed { walks: bool },
+}
+
 /// The directories of one tree.
 pub(super) struct ListAhead {
     lister: Arc<Lister>,
@@ -120,12 +127,14 @@ impl ListAhead {
 
     /// As [`spelunk_tree::Tree::list`].
     pub(super) fn list(&self, place: Place, max: usize) -> Result<Page> {
-        if let Some(page) = self.take(place, max) {
-            return Ok(page);
-        }
-        let page = self.lister.page(place, max)?;
+        let walks = match self.take(place, max) {
+            Taken::Page(page) => return Ok(page),
+            Taken::Missed { walks } => walks,
+        };
+        let mut page = self.lister.page(place, if walks { max.max(PAGE_ENTRIES) } else { max })?;
         let mut state = self.shared.lock();
         state.expect_below(place, &page);
+        state.keep_rest(place.0, &mut page, max);
         if state.wants_more() {
             self.shared.changed.notify_all();
         }
@@ -133,32 +142,23 @@ impl ListAhead {
     }
 
     /// The page that was asked for ahead, if it was.
-    fn take(&self, place: Place, max: usize) -> Option<Page> {
+    fn take(&self, place: Place, max: usize) -> Taken {
         let mut state = self.shared.lock();
-        loop {
-            match state.pages.get(&place) {
-                Some(Some(_)) => {}
-                Some(None) => {
-                    state = self.shared.wait(state);
-                    continue;
-                }
-                None => {
-                    state.missed(place);
-                    self.start_thread(&mut state);
-                    return None;
-                }
-            }
-            let mut page = state.pages.remove(&place).flatten()?;
-            if let Some((next, rest)) = split(&mut page, max) {
-                state.pages.insert((place.0, next), Some(rest));
-            }
-            state.entries = state.entries.saturating_sub(page.entries.len());
-            state.waiting_max = state.waiting_max.saturating_mul(2).min(WAITING_MAX);
-            if state.wants_more() {
-                self.shared.changed.notify_all();
-            }
-            return Some(page);
+        while let Some(None) = state.pages.get(&place) {
+            state = self.shared.wait(state);
         }
+        let Some(mut page) = state.pages.remove(&place).flatten() else {
+            state.missed(place);
+            self.start_thread(&mut state);
+            return Taken::Missed { walks: state.waiting_max > 0 };
+        };
+        state.entries = state.entries.saturating_sub(page.entries.len());
+        state.keep_rest(place.0, &mut page, max);
+        state.waiting_max = state.waiting_max.saturating_mul(2).min(WAITING_MAX);
+        if state.wants_more() {
+            self.shared.changed.notify_all();
+        }
+        Taken::Page(page)
     }
 
     /// Starts the thread once somebody walks. Where there can be no thread, nothing is listed ahead.
@@ -239,16 +239,37 @@ impl State {
         }
     }
 
-    /// Takes the next places to ask for.
+    /// Keeps what is over `max` entries on the page for when it is asked for.
+    fn keep_rest(&mut self, dir: NodeId, page: &mut Page, max: usize) {
+        if let Some((next, rest)) = split(page, max) {
+            self.put((dir, next), rest);
+        }
+    }
+
+    fn put(&mut self, place: Place, page: Page) {
+        self.entries = self.entries.saturating_add(page.entries.len());
+        let replaced = self.pages.insert(place, Some(page)).flatten();
+        self.entries = self.entries.saturating_sub(replaced.map_or(0, |page| page.entries.len()));
+    }
+
+    /// Takes the next places to ask for. The further pages of a large directory are asked for by themselves:
+    /// whatever came along with each of them would soon take up all room, long before it is wanted.
     fn next_places(&mut self) -> Vec<Place> {
         let mut places = Vec::new();
         let room = self.room();
         while places.len() < room {
             let Some(place) = self.expected.pop() else { break };
+            if place.1 != Cursor::START && !places.is_empty() {
+                self.expected.push(place);
+                break;
+            }
             // A forged directory may be in itself.
             if let MapEntry::Vacant(vacant) = self.pages.entry(place) {
                 vacant.insert(None);
                 places.push(place);
+            }
+            if place.1 != Cursor::START && !places.is_empty() {
+                break;
             }
         }
         places
@@ -266,8 +287,7 @@ impl State {
             match page {
                 Ok(page) => {
                     self.expect_below(*place, &page);
-                    self.entries = self.entries.saturating_add(page.entries.len());
-                    self.pages.insert(*place, Some(page));
+                    self.put(*place, page);
                 }
                 Err(_) => {
                     self.pages.remove(place);

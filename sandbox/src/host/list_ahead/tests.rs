@@ -53,8 +53,33 @@ fn what_is_below_a_directory_comes_before_what_is_beside_it() {
 
     state.keep(&[start(3)], Ok(vec![Ok(page(&[30, 31], Some(7)))]));
 
-    assert_eq!(state.next_places(), [(node(3), Cursor(7)), start(30), start(31)]);
+    assert_eq!(state.next_places(), [(node(3), Cursor(7))]);
+    assert_eq!(state.next_places(), [start(30), start(31)]);
     assert_eq!(state.entries, 2);
+}
+
+#[test]
+fn what_comes_behind_a_large_directory_waits_until_it_is_listed() {
+    let mut state = walk();
+    state.keep(&[start(3)], Ok(vec![Ok(page(&[30], None))]));
+    state.expected.push((node(4), Cursor(9)));
+    state.expected.push(start(40));
+
+    let asked: Vec<_> = (0..3).map(|_| state.next_places()).collect();
+
+    assert_eq!(asked, [vec![start(40)], vec![(node(4), Cursor(9))], vec![start(30)]]);
+}
+
+#[test]
+fn what_was_listed_and_not_wanted_yet_is_kept() {
+    let mut state = walk();
+    let mut first = page(&[30, 31, 32], Some(32));
+
+    state.keep_rest(node(3), &mut first, 2);
+
+    assert_eq!(first, page(&[30, 31], Some(31)));
+    assert_eq!(state.pages[&(node(3), Cursor(31))], Some(page(&[32], Some(32))));
+    assert_eq!(state.entries, 1);
 }
 
 #[test]
