@@ -6,9 +6,13 @@ use crate::{Error, Result};
 /// position of a directory entry): the same in every process that opens the same image.
 ///
 /// A tree's own ids have at most 56 bits. The eight bits above belong to a composition of trees, which
-/// keeps there which of its parts the node is of (see [`NodeId::in_part`]); they are 0 elsewhere.
+/// keeps there which of its parts the node is of (see [`NodeId::in_part`]); they are 0 elsewhere. Above
+/// both, a library of many trees keeps which of them it is of (see [`NodeId::in_tree`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(u64);
+pub struct NodeId {
+    tree: u32,
+    id: u64,
+}
 
 impl NodeId {
     /// Bits that an id may use.
@@ -22,29 +26,41 @@ impl NodeId {
         if id >> NodeId::BITS != 0 {
             return Err(Error::limit("a node id of more than 56 bits"));
         }
-        Ok(NodeId(id))
+        Ok(NodeId { tree: 0, id })
     }
 
-    /// The id as a number, the part's number in its uppermost eight bits.
+    /// The id as a number, the part's number in its uppermost eight bits, without the library's tree.
     pub fn get(self) -> u64 {
-        self.0
+        self.id
     }
 
     /// The same node as one of the part `part` of a composition, in place of what part it was of.
     #[must_use]
     pub fn in_part(self, part: u8) -> NodeId {
-        NodeId(self.own().0 | (u64::from(part) << NodeId::BITS))
+        NodeId { id: self.own().id | (u64::from(part) << NodeId::BITS), ..self }
     }
 
     /// The part of the composition that the node is of; 0 when it is of none.
     pub fn part(self) -> u8 {
-        self.0.to_be_bytes()[0]
+        self.id.to_be_bytes()[0]
     }
 
     /// The id within the part's own tree.
     #[must_use]
     pub fn own(self) -> NodeId {
-        NodeId(self.0 & !(u64::MAX << NodeId::BITS))
+        NodeId { tree: 0, id: self.id & !(u64::MAX << NodeId::BITS) }
+    }
+
+    /// The same node as one of the tree `tree` of a library, from 1; 0 is of no library, or of the
+    /// directories above all its trees.
+    #[must_use]
+    pub fn in_tree(self, tree: u32) -> NodeId {
+        NodeId { tree, ..self }
+    }
+
+    /// The tree of the library that the node is of.
+    pub fn tree(self) -> u32 {
+        self.tree
     }
 }
 
@@ -91,6 +107,16 @@ mod tests {
         let node = own.in_part(3).in_part(254);
 
         assert_eq!((node.part(), node.own(), own.part()), (254, own, 0));
+    }
+
+    #[test]
+    fn tree_of_a_library_comes_back_as_put_in() {
+        let within = NodeId::new(7).unwrap().in_part(3);
+
+        let node = within.in_tree(70_000);
+
+        assert_eq!((node.tree(), node.part(), node.get()), (70_000, 3, within.get()));
+        assert_eq!(node.in_tree(0), within);
     }
 
     #[test]

@@ -78,6 +78,13 @@ pub trait Tree: Send + Sync {
     /// # Errors
     /// When they cannot be read.
     fn streams(&self, node: NodeId) -> Result<Vec<StreamInfo>>;
+
+    /// Whether the directory `node` may come to hold other entries while the tree is open: one of a library, to
+    /// which backups are added. Never one of a guest.
+    fn is_live(&self, node: NodeId) -> bool {
+        let _ = node;
+        false
+    }
 }
 
 /// What a tree is.
