@@ -9,8 +9,13 @@
 //! this crate knows neither the parsers nor the jail. What it is given may be hostile all the same: names
 //! and sizes are a guest's, and are bounded before they reach a kernel.
 
+pub mod archive;
 mod compose;
+#[cfg(test)]
+mod fixture;
 #[cfg(target_os = "linux")]
 pub mod fuse;
+pub mod path;
+pub mod walk;
 
 pub use compose::{Composition, Part};

@@ -5,9 +5,9 @@ use super::image::ImageArgs;
 use super::path::{self, Links};
 use super::printer::Printer;
 use super::size::SizeTest;
-use super::walk::{Order, Step, Walk};
 use super::{Error, Outcome, escape, json, time};
 use clap::ValueEnum;
+use spelunk_mount::walk::{Order, Step, Walk};
 use spelunk_tree::{Attr, Kind, NodeId, Time, Tree, limits};
 use std::ffi::OsString;
 

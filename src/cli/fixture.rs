@@ -14,10 +14,6 @@ pub enum Node {
     Directory(Vec<(&'static str, u64)>),
     /// A file.
     File(&'static [u8]),
-    /// A symbolic link.
-    Link(&'static str),
-    /// Damaged: listed, but broken.
-    Damaged,
 }
 
 /// A tree whose root is node 1, listed in pages of two.
@@ -94,9 +90,7 @@ impl MemoryTree {
     fn children(&self, dir: NodeId) -> Result<&[(&'static str, u64)]> {
         match self.node(dir.get())? {
             Node::Directory(children) => Ok(children),
-            Node::File(_) | Node::Link(_) | Node::Damaged => {
-                Err(Error::new(ErrorKind::NotADirectory, "not a directory"))
-            }
+            Node::File(_) => Err(Error::new(ErrorKind::NotADirectory, "not a directory")),
         }
     }
 
@@ -143,8 +137,6 @@ impl Tree for MemoryTree {
             Node::File(bytes) => {
                 Ok(Attr { size: u64::try_from(bytes.len()).unwrap(), ..Attr::new(Kind::File) })
             }
-            Node::Link(_) => Ok(Attr::new(Kind::Symlink)),
-            Node::Damaged => Err(Error::corrupt("damaged on purpose")),
         }
     }
 
@@ -157,12 +149,8 @@ impl Tree for MemoryTree {
     }
 
     fn link_target(&self, node: NodeId) -> Result<Vec<u8>> {
-        match self.node(node.get())? {
-            Node::Link(target) => Ok(target.as_bytes().to_vec()),
-            Node::Directory(_) | Node::File(_) | Node::Damaged => {
-                Err(Error::new(ErrorKind::NotALink, "not a symbolic link"))
-            }
-        }
+        self.node(node.get())?;
+        Err(Error::new(ErrorKind::NotALink, "not a symbolic link"))
     }
 
     fn xattrs(&self, _node: NodeId) -> Result<Vec<Xattr>> {

@@ -229,7 +229,7 @@ fn holds_no_files(partition_type: &str) -> bool {
 mod tests {
     use super::*;
     use crate::cli::fixture::{Node, view, view_of_volumes};
-    use crate::cli::walk;
+    use spelunk_mount::walk;
     use spelunk_tree::Error as TreeError;
 
     fn file_at_root() -> impl IntoIterator<Item = (u64, Node)> {

@@ -3,8 +3,8 @@
 use super::image::ImageArgs;
 use super::path::{self, Links};
 use super::printer::Printer;
-use super::walk::{self, Broken, Entries};
 use super::{Error, Outcome, escape, json, size, time};
+use spelunk_mount::walk::{self, Broken, Entries};
 use spelunk_tree::{Attr, Error as TreeError, Kind, NodeId, Tree, limits};
 use std::collections::HashSet;
 use std::ffi::OsString;

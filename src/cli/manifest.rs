@@ -5,11 +5,11 @@ use super::error::describe;
 use super::image::{ImageArgs, Layout, NO_TABLE, is_worth_showing};
 use super::printer::Printer;
 use super::time::Seconds;
-use super::walk::{Order, Step, Walk};
 use super::{Error, Outcome, escape, json, size};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use spelunk_mount::walk::{Order, Step, Walk};
 use spelunk_tree::{
     Attr, DiskInfo, Entry, Error as TreeError, ErrorKind, Kind, Name, NodeId, Time, Tree, VolumeInfo, Xattrs,
     limits,

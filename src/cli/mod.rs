@@ -1,6 +1,7 @@
 //! The command line: one file per command, a row in [`Command`], and what they share.
 
 // What the commands share.
+mod archive;
 mod error;
 mod escape;
 mod glob;
@@ -10,7 +11,6 @@ mod path;
 mod printer;
 mod size;
 mod time;
-mod walk;
 
 // The commands.
 mod cat;
@@ -22,7 +22,9 @@ mod ls;
 mod man;
 mod manifest;
 mod mount;
+mod tar;
 mod umount;
+mod zip;
 
 pub use error::{Error, Outcome};
 
@@ -49,7 +51,8 @@ Examples:
   spelunk info disk.vhdz                      what is in there
   spelunk ls -l disk.vhdz /home               look around
   spelunk find disk.vhdz --name '*.doc'       search
-  spelunk cat disk.vhdz /etc/fstab > fstab    get a file out";
+  spelunk cat disk.vhdz /etc/fstab > fstab    get a file out
+  spelunk zip disk.vhdz /home -o home.zip     get a directory out";
 
 const EXAMPLES_LONG: &str = "\
 Examples:
@@ -57,6 +60,7 @@ Examples:
   spelunk ls -l disk.vhdz /home               look around
   spelunk find disk.vhdz --name '*.doc'       search
   spelunk cat disk.vhdz /etc/fstab > fstab    get a file out
+  spelunk zip disk.vhdz /home -o home.zip     get a directory out
 
 Paths inside an image:
   A disk with one volume shows that volume's root as /. With several, / holds one directory per
@@ -81,6 +85,8 @@ enum Command {
     Ls(ls::Args),
     Cat(cat::Args),
     Find(find::Args),
+    Zip(zip::Args),
+    Tar(tar::Args),
     Manifest(manifest::Args),
     Mount(mount::Args),
     Umount(umount::Args),
@@ -97,6 +103,8 @@ impl Command {
             Command::Ls(args) => ls::run(&args),
             Command::Cat(args) => cat::run(&args),
             Command::Find(args) => find::run(&args),
+            Command::Zip(args) => zip::run(&args),
+            Command::Tar(args) => tar::run(&args),
             Command::Manifest(args) => manifest::run(&args),
             Command::Mount(args) => mount::run(&args),
             Command::Umount(args) => umount::run(&args),

@@ -30,6 +30,11 @@ impl Printer {
         }
     }
 
+    /// The same, for a command whose data goes to a file: progress may be shown though stdout is a terminal.
+    pub fn beside_file() -> Printer {
+        Printer { is_terminal: false, ..Printer::new() }
+    }
+
     /// Whether the data goes to a terminal.
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
@@ -41,7 +46,7 @@ impl Printer {
         if !self.is_terminal && io::stderr().is_terminal() {
             let template = match total_bytes {
                 Some(_) => "{bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left [{wide_bar}]",
-                None => "{spinner} {msg} entries, {bytes} hashed, {binary_bytes_per_sec}",
+                None => "{spinner} {msg} entries, {bytes}, {binary_bytes_per_sec}",
             };
             let style = ProgressStyle::with_template(template);
             self.progress = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr());

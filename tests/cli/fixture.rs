@@ -132,7 +132,39 @@ pub fn ntfs() -> Option<Image> {
     Some(Image { directory, file })
 }
 
+/// An ext4 filesystem with `sparse`, 5 GiB of which 5 bytes in the middle are data, and `zlast` after it.
+pub fn beyond_4_gib() -> Image {
+    image(|root| {
+        let file = File::create(root.join("sparse")).expect("a file");
+        file.set_len(5 << 30).expect("a sparse file");
+        file.write_all_at(b"found", 4 << 30).expect("a write");
+        write(root, "zlast", b"the last");
+    })
+}
+
+/// An ext4 filesystem with a directory `d` of 280 files and, in `links`, 250 symbolic links to it: 70,000
+/// files for who follows them. And links that lead in circles and out of the image.
+pub fn many_by_links() -> Image {
+    image_of("768", |root| {
+        for index in 0..280 {
+            write(root, &format!("d/{index}"), format!("file {index}").as_bytes());
+        }
+        fs::create_dir(root.join("links")).expect("a directory");
+        for index in 0..250 {
+            symlink("../d", root.join(format!("links/{index}"))).expect("a link");
+        }
+        symlink("/etc/passwd", root.join("absolute")).expect("a link");
+        symlink("../../../../../etc/passwd", root.join("climbing")).expect("a link");
+        symlink("..", root.join("d/up")).expect("a link");
+    })
+}
+
 fn image(fill: impl FnOnce(&Path)) -> Image {
+    image_of("64", fill)
+}
+
+/// A filesystem with room for so many files.
+fn image_of(inodes: &str, fill: impl FnOnce(&Path)) -> Image {
     let directory = Directory::new().expect("a directory");
     let root = directory.path().join("root");
     fs::create_dir(&root).expect("a directory");
@@ -149,7 +181,7 @@ fn image(fill: impl FnOnce(&Path)) -> Image {
         ["-q", "-F", "-L", "fixture", "-U", "01234567-89ab-cdef-0123-456789abcdef", "-O", "^has_journal"];
     let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
     // The files belong to root whoever runs this.
-    arguments.extend(["-E", "root_owner=0:0", "-b", "1024", "-N", "64", "-d"].map(OsStr::new));
+    arguments.extend(["-E", "root_owner=0:0", "-b", "1024", "-N", inodes, "-d"].map(OsStr::new));
     arguments.extend([root.as_os_str(), file.as_os_str(), OsStr::new(SIZE)]);
     tool::run("mkfs.ext4", arguments).expect("mkfs.ext4");
     Image { directory, file }

@@ -89,7 +89,9 @@ fn pages(answer: &Answer, places: &[Place], max: usize) -> Decoded<Vec<Result<Pa
 enum Taken {
     Page(Page),
     /// It was not; whether whoever asks walks, and will want what comes behind it, too.
-    Missed { walks: bool },
+    Missed {
+        walks: bool,
+    },
 }
 
 /// The directories of one tree.

@@ -1,6 +1,6 @@
 //! Walking a tree, whoever made it: bounded in depth, in memory, and against cycles.
 
-use super::path;
+use crate::path;
 use spelunk_tree::{Cursor, Entry, Error, Kind, Listed, Name, NodeId, Result, Tree, limits};
 use std::collections::HashSet;
 use std::vec::IntoIter;
@@ -155,6 +155,7 @@ pub struct Walk<'a> {
 
 /// A directory that the walk is in.
 struct Level {
+    dir: NodeId,
     entries: IntoIter<Result<Entry, Broken>>,
     /// What of it is still to be read.
     rest: Option<Pages>,
@@ -214,6 +215,11 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether the walk is in the directory `dir` now, at any level.
+    pub fn is_inside(&self, dir: NodeId) -> bool {
+        self.levels.iter().any(|level| level.dir == dir)
+    }
+
     /// Enters the directory that the last step gave, if it was one.
     fn descend(&mut self) -> Option<Error> {
         let entry = self.current.take()?;
@@ -240,7 +246,7 @@ impl<'a> Walk<'a> {
             }
         };
         self.held += entries.len();
-        self.levels.push(Level { entries: entries.into_iter(), rest, failure, path_len });
+        self.levels.push(Level { dir, entries: entries.into_iter(), rest, failure, path_len });
     }
 
     /// Reads on in the current directory, or leaves it at its end.
@@ -261,12 +267,12 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fixture::{Node, view};
+    use crate::fixture::{Node, tree};
 
     /// All steps of a walk, a line each.
     fn steps(nodes: impl IntoIterator<Item = (u64, Node)>, order: Order, depth_max: usize) -> Vec<String> {
-        let view = view(nodes);
-        let mut walk = Walk::new(view.tree(), view.tree().root(), b"/", order, depth_max);
+        let tree = tree(nodes);
+        let mut walk = Walk::new(&tree, tree.root(), b"/", order, depth_max);
         let mut lines = Vec::new();
         while let Some(step) = walk.step() {
             lines.push(match step {

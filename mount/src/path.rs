@@ -1,0 +1,202 @@
+//! Paths inside an image: bytes, from the root of the view, walked name by name.
+//!
+//! A leading `/` changes nothing; `.` and `..` are taken by their letters and never lead above the root; a
+//! guest's symbolic links are followed only when asked, and then stay inside their volume.
+
+use spelunk_tree::{Attr, Entry, Error, ErrorKind, Kind, Name, NodeId, Result, Tree};
+use std::collections::VecDeque;
+
+/// Symbolic links that one path may lead through: Linux's own limit.
+const LINKS_MAX: usize = 40;
+/// Components that one path may have, links included: more than PATH_MAX can hold.
+const COMPONENTS_MAX: usize = 8192;
+
+/// What a path names.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The node.
+    pub node: NodeId,
+    /// Its attributes.
+    pub attr: Attr,
+}
+
+/// Whether symbolic links of the guest are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// Never: a path through a link is an error, a path to a link names the link.
+    Keep,
+    /// Inside their volume.
+    Follow,
+}
+
+/// `path` with `name` behind it.
+pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(path.len() + 1 + name.len());
+    joined.extend_from_slice(path);
+    push(&mut joined, name);
+    joined
+}
+
+/// Appends `name` to `path`, with a slash between where there is something to part.
+pub fn push(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() && !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+/// Finds what `path` names.
+///
+/// # Errors
+/// `NotFound`, `NotADirectory`, and what the tree reports.
+pub fn resolve(tree: &dyn Tree, path: &[u8], links: Links) -> Result<Found> {
+    let typed = match links {
+        Links::Keep => normalise(path),
+        Links::Follow => split(path).collect(),
+    };
+    // Each name with the depth above which its `..` does not lead: the tree's root for what the user typed,
+    // the root of its volume for what a link says.
+    let mut pending: VecDeque<(Vec<u8>, usize)> = typed.into_iter().map(|name| (name.to_vec(), 0)).collect();
+    let root = Found { node: tree.root(), attr: tree.attr(tree.root())? };
+    let mut trail = vec![root];
+    let mut links_left = LINKS_MAX;
+    let mut steps_left = COMPONENTS_MAX;
+    while let Some((component, floor)) = pending.pop_front() {
+        steps_left = steps_left.checked_sub(1).ok_or_else(|| Error::limit("a path of too many names"))?;
+        let Some(here) = trail.last() else { break };
+        if component == b".." {
+            trail.truncate(trail.len().saturating_sub(1).max(floor + 1));
+            continue;
+        }
+        let entry = step(tree, here, component)?;
+        if entry.attr.kind == Kind::Symlink && links == Links::Follow {
+            links_left = links_left.checked_sub(1).ok_or_else(|| Error::limit("too many symbolic links"))?;
+            let target = tree.link_target(entry.node)?;
+            let volume = (entry.node.tree(), entry.node.part());
+            let is_of_the_volume = |found: &Found| (found.node.tree(), found.node.part()) == volume;
+            let volume_root = trail.iter().position(is_of_the_volume).unwrap_or(0);
+            if target.starts_with(b"/") {
+                trail.truncate(volume_root + 1);
+            }
+            for part in split(&target).collect::<Vec<_>>().into_iter().rev() {
+                pending.push_front((part.to_vec(), volume_root));
+            }
+        } else {
+            trail.push(Found { node: entry.node, attr: entry.attr });
+        }
+    }
+    let found = trail.pop().ok_or_else(|| Error::internal("a path without a root"))?;
+    if path.ends_with(b"/") && found.attr.kind != Kind::Directory {
+        return Err(Error::new(ErrorKind::NotADirectory, "not a directory"));
+    }
+    Ok(found)
+}
+
+fn step(tree: &dyn Tree, here: &Found, component: Vec<u8>) -> Result<Entry> {
+    match here.attr.kind {
+        Kind::Directory => {}
+        Kind::Symlink => return Err(Error::new(ErrorKind::NotADirectory, "leads through a symbolic link")),
+        _ => return Err(Error::new(ErrorKind::NotADirectory, "leads through something not a directory")),
+    }
+    let name = Name::new(component).map_err(|error| Error::not_found("no such name").because(error))?;
+    tree.lookup(here.node, &name)
+}
+
+fn split(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".")
+}
+
+/// The names of `path` after `.` and `..` are worked out by their letters.
+fn normalise(path: &[u8]) -> Vec<&[u8]> {
+    let mut names = Vec::new();
+    for part in split(path) {
+        if part == b".." {
+            names.pop();
+        } else {
+            names.push(part);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, Node};
+    use crate::{Composition, Part};
+    use std::sync::Arc;
+
+    #[test]
+    fn dots_and_slashes_are_worked_out_by_their_letters() {
+        let normal = |path: &str| {
+            let names = normalise(path.as_bytes()).concat();
+            String::from_utf8(names).unwrap()
+        };
+
+        assert_eq!(normal("/a/./b//c/"), "abc");
+        assert_eq!(normal("a/../b"), "b");
+        assert_eq!(normal("../../b/.."), "");
+    }
+
+    fn nodes() -> [(u64, Node); 6] {
+        [
+            (1, Node::Directory(vec![("etc", 2), ("link", 4), ("up", 5), ("self", 6)])),
+            (2, Node::Directory(vec![("fstab", 3)])),
+            (3, Node::File(b"fstab")),
+            (4, Node::Link("/etc/./fstab")),
+            (5, Node::Link("etc/../../../etc")),
+            (6, Node::Link("self")),
+        ]
+    }
+
+    fn found(path: &str, links: Links) -> Result<u64, ErrorKind> {
+        let tree = fixture::tree(nodes());
+        let found = resolve(&tree, path.as_bytes(), links);
+        found.map(|found| found.node.get()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn paths_lead_to_their_nodes_with_or_without_a_leading_slash() {
+        for path in ["etc/fstab", "/etc/fstab", "//etc/./x/../fstab", "../etc/fstab"] {
+            assert_eq!(found(path, Links::Keep), Ok(3), "{path}");
+        }
+        assert_eq!(found("", Links::Keep), Ok(1));
+        assert_eq!(found("/etc/", Links::Keep), Ok(2));
+    }
+
+    #[test]
+    fn wrong_paths_are_told_apart() {
+        assert_eq!(found("etc/none", Links::Keep), Err(ErrorKind::NotFound));
+        assert_eq!(found("etc/fstab/x", Links::Keep), Err(ErrorKind::NotADirectory));
+        assert_eq!(found("etc/fstab/", Links::Keep), Err(ErrorKind::NotADirectory));
+        assert_eq!(found("a\0b", Links::Keep), Err(ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn links_are_followed_only_when_asked_and_never_out_of_the_tree() {
+        assert_eq!(found("link", Links::Keep), Ok(4));
+        assert_eq!(found("up/fstab", Links::Keep), Err(ErrorKind::NotADirectory));
+        assert_eq!(found("link", Links::Follow), Ok(3));
+        assert_eq!(found("up/fstab", Links::Follow), Ok(3));
+        assert_eq!(found("self", Links::Follow), Err(ErrorKind::Limit));
+    }
+
+    #[test]
+    fn absolute_links_begin_at_the_root_of_their_volume() {
+        let part = |name: &str| -> Part {
+            (Name::new(name.as_bytes()).unwrap(), Ok(Arc::new(fixture::tree(nodes()))))
+        };
+        let tree = Composition::new(vec![part("p1"), part("p2")]).unwrap();
+
+        let found = resolve(&tree, b"p2/link", Links::Follow).unwrap();
+
+        assert_eq!((found.node.part(), found.node.own().get()), (2, 3));
+    }
+
+    #[test]
+    fn joining_puts_one_slash_between() {
+        assert_eq!(join(b"/", b"a"), b"/a");
+        assert_eq!(join(b"a", b"b"), b"a/b");
+        assert_eq!(join(b"", b"a"), b"a");
+    }
+}
