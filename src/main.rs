@@ -5,6 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod escape;
+mod library;
+mod volumes;
 
 use spelunk_sandbox::{ATTEMPT_COMMAND, WORKER_COMMAND};
 use std::process::ExitCode;

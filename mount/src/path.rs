@@ -23,7 +23,8 @@ pub struct Found {
 /// Whether symbolic links of the guest are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// Never: a path through a link is an error, a path to a link names the link.
+    /// Never a guest's: a path through a link is an error, a path to a link names the link. Those that a library
+    /// shows in its own directories (`latest`) are followed.
     Keep,
     /// Inside their volume.
     Follow,
@@ -69,7 +70,8 @@ pub fn resolve(tree: &dyn Tree, path: &[u8], links: Links) -> Result<Found> {
             continue;
         }
         let entry = step(tree, here, component)?;
-        if entry.attr.kind == Kind::Symlink && links == Links::Follow {
+        let is_followed = links == Links::Follow || tree.is_live(here.node);
+        if entry.attr.kind == Kind::Symlink && is_followed {
             links_left = links_left.checked_sub(1).ok_or_else(|| Error::limit("too many symbolic links"))?;
             let target = tree.link_target(entry.node)?;
             let volume = (entry.node.tree(), entry.node.part());

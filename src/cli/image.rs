@@ -5,10 +5,12 @@
 
 use super::error::Error;
 use super::path::{self, Found, Links};
+use crate::library::{Library, Place};
+use crate::volumes;
 use clap::ValueEnum;
-use spelunk_mount::{Composition, Part};
+use spelunk_mount::Composition;
 use spelunk_sandbox::{Disk, OpenOptions};
-use spelunk_tree::{DiskInfo, ErrorKind, Name, Result, Tree, VolumeInfo};
+use spelunk_tree::{DiskInfo, ErrorKind, Result, Tree, VolumeInfo};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,10 @@ use std::time::Duration;
 pub struct ImageArgs {
     /// The disk image: raw, VHD, VHDZ, VHDX; its parents are found beside it
     pub image: PathBuf,
+
+    /// IMAGE is a directory with backups: show them all, as CLIENT/TIME/VOLUME/...
+    #[arg(long, conflicts_with_all = ["volume", "layout"])]
+    pub library: bool,
 
     /// Show this volume alone, as the whole tree
     #[arg(long, value_name = "pN", value_parser = parse_volume, conflicts_with = "layout")]
@@ -57,21 +63,33 @@ impl ImageArgs {
     /// # Errors
     /// What [`Disk::open`] reports.
     pub fn open_disk(&self) -> Result<Disk, Error> {
-        let options =
-            OpenOptions { show_metafiles: self.show_metafiles, deadline: Duration::from_secs(self.deadline) };
-        let disk =
-            Disk::open(&self.image, &options).map_err(|error| Error::image(error).about(&self.image))?;
+        let disk = Disk::open(&self.image, &self.options())
+            .map_err(|error| Error::image(error).about(&self.image))?;
         let info = disk.info();
         tracing::debug!(table = info.table, volumes = info.volumes.len(), "disk opened");
         Ok(disk)
     }
 
-    /// Opens the disk and shows it as one tree.
+    /// Opens the disk, or the library, and shows it as one tree.
     ///
     /// # Errors
-    /// As [`ImageArgs::open_disk`]; when nothing on the disk can be shown.
+    /// As [`ImageArgs::open_disk`] and [`ImageArgs::open_library`]; when nothing on the disk can be shown.
     pub fn open(&self) -> Result<View, Error> {
-        self.show(&self.open_disk()?, self.layout)
+        if self.library { self.open_library() } else { self.show(&self.open_disk()?, self.layout) }
+    }
+
+    /// Opens the library. What is in it is opened when somebody looks.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn open_library(&self) -> Result<View, Error> {
+        let place = Place { path: self.image.clone() };
+        let library = Library::open(&[place], self.options()).map_err(Error::image)?;
+        Ok(View { tree: library.tree(), info: None, has_volume_directories: false })
+    }
+
+    fn options(&self) -> OpenOptions {
+        OpenOptions { show_metafiles: self.show_metafiles, deadline: Duration::from_secs(self.deadline) }
     }
 
     /// Shows an opened disk as one tree.
@@ -86,10 +104,11 @@ impl ImageArgs {
 /// [`DiskInfo::table`] of a disk that one filesystem fills.
 pub const NO_TABLE: &str = "none";
 
-/// A disk shown as one tree.
+/// A disk, or a library, shown as one tree.
 pub struct View {
     tree: Arc<dyn Tree>,
-    info: DiskInfo,
+    /// What is known of the disk, if it is one.
+    info: Option<DiskInfo>,
     has_volume_directories: bool,
 }
 
@@ -101,8 +120,7 @@ impl View {
     /// `NotFound` when there is no such volume; when nothing can be shown where that is not a matter of
     /// listing broken volumes.
     pub fn of_disk(disk: &Disk, layout: Layout, only: Option<u32>) -> Result<View, Error> {
-        let trees = (0..disk.info().volumes.len()).map(|index| disk.tree(index)).collect();
-        View::of_trees(disk.info(), trees, layout, only)
+        View::of_trees(disk.info(), volumes::trees_of(disk), layout, only)
     }
 
     /// As [`View::of_disk`]; `trees` stand in the order of [`DiskInfo::volumes`].
@@ -115,13 +133,7 @@ impl View {
         layout: Layout,
         only: Option<u32>,
     ) -> Result<View, Error> {
-        let mut parts: Vec<Part> = Vec::new();
-        for (volume, tree) in info.volumes.iter().zip(trees) {
-            let is_meant = only.is_none_or(|number| number == volume.number);
-            if is_meant && is_worth_showing(volume) {
-                parts.push(part(volume, tree)?);
-            }
-        }
+        let parts = volumes::parts(info, trees, only)?;
         if parts.is_empty()
             && let Some(number) = only
         {
@@ -129,17 +141,17 @@ impl View {
         }
         let tree = match (only, layout) {
             (None, Layout::Volumes) => Arc::new(Composition::new(parts)?),
-            _ => top_of(parts).map_err(|error| {
+            _ => volumes::top_of(parts).map_err(|error| {
                 Error::image(error).hint("`spelunk info` shows what is known of the disk")
             })?,
         };
         let has_volume_directories = tree.info().filesystem == Composition::FILESYSTEM;
-        Ok(View { tree, info: info.clone(), has_volume_directories })
+        Ok(View { tree, info: Some(info.clone()), has_volume_directories })
     }
 
-    /// What is known of the disk.
-    pub fn info(&self) -> &DiskInfo {
-        &self.info
+    /// What is known of the disk, if it is one.
+    pub fn info(&self) -> Option<&DiskInfo> {
+        self.info.as_ref()
     }
 
     /// Finds what `path` names, as [`path::resolve`].
@@ -169,60 +181,11 @@ impl View {
     }
 }
 
-/// A single volume's own tree, or one of all volumes.
-fn top_of(mut parts: Vec<Part>) -> Result<Arc<dyn Tree>> {
-    const NOTHING: &str = "no filesystem to show on this disk";
-    if parts.len() == 1 {
-        return parts.remove(0).1;
-    }
-    if parts.iter().any(|(_, tree)| tree.is_ok()) {
-        return Ok(Arc::new(Composition::new(parts)?));
-    }
-    match parts.into_iter().find_map(|(_, tree)| tree.err()) {
-        Some(error) => Err(error.context(NOTHING)),
-        None => Err(spelunk_tree::Error::unsupported(NOTHING)),
-    }
-}
-
-fn part(volume: &VolumeInfo, tree: Option<Arc<dyn Tree>>) -> Result<Part> {
-    let tree = match &volume.filesystem {
-        Ok(_) => tree.ok_or_else(|| spelunk_tree::Error::internal("a filesystem without a tree")),
-        Err(error) => Err(error.clone()),
-    };
-    Ok((Name::new(volume.directory_name().into_bytes())?, tree))
-}
-
 fn no_such_volume(info: &DiskInfo, number: u32) -> Error {
     let error = Error::from(spelunk_tree::Error::not_found(format!("no volume p{number} to show")));
-    let shown = info.volumes.iter().filter(|volume| is_worth_showing(volume));
+    let shown = info.volumes.iter().filter(|volume| volumes::is_worth_showing(volume));
     let names: Vec<String> = shown.map(VolumeInfo::directory_name).collect();
     if names.is_empty() { error } else { error.hint(format!("this disk has {}", names.join(", "))) }
-}
-
-/// Whether a volume is one for users: it has a filesystem, or should have one and that must be told.
-pub fn is_worth_showing(volume: &VolumeInfo) -> bool {
-    match &volume.filesystem {
-        Ok(_) => true,
-        Err(error) => {
-            let is_empty_by_type =
-                error.kind() == ErrorKind::Unsupported && holds_no_files(&volume.partition_type);
-            !volume.is_extended && !is_empty_by_type
-        }
-    }
-}
-
-/// Whether partitions of this type never hold a filesystem: empty, swap, Microsoft reserved, LDM metadata,
-/// BIOS boot.
-fn holds_no_files(partition_type: &str) -> bool {
-    const TYPES: [&str; 6] = [
-        "0",
-        "82",
-        "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F",
-        "E3C9E316-0B5C-4DB8-817D-F92DF00215AE",
-        "5808C8AA-7E8F-42E0-85D2-E1E90434CFB3",
-        "21686148-6449-6E6F-744E-656564454649",
-    ];
-    TYPES.contains(&partition_type)
 }
 
 #[cfg(test)]
@@ -230,7 +193,7 @@ mod tests {
     use super::*;
     use crate::cli::fixture::{Node, view, view_of_volumes};
     use spelunk_mount::walk;
-    use spelunk_tree::Error as TreeError;
+    use spelunk_tree::{Error as TreeError, Name};
 
     fn file_at_root() -> impl IntoIterator<Item = (u64, Node)> {
         [(1, Node::Directory(vec![("file", 2)])), (2, Node::File(b""))]

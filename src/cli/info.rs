@@ -28,6 +28,9 @@ pub struct Args {
 /// # Errors
 /// When the image cannot be opened or stdout cannot be written.
 pub fn run(args: &Args) -> Result<Outcome, Error> {
+    if args.image.library {
+        return Err(Error::usage("info tells of one image").hint("`ls --library` lists the backups"));
+    }
     let disk = args.image.open_disk()?;
     let info = disk.info();
     if let Some(error) = why_no_image(info) {

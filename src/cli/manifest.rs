@@ -2,10 +2,11 @@
 //! can be compared by.
 
 use super::error::describe;
-use super::image::{ImageArgs, Layout, NO_TABLE, is_worth_showing};
+use super::image::{ImageArgs, Layout, NO_TABLE, View};
 use super::printer::Printer;
 use super::time::Seconds;
 use super::{Error, Outcome, escape, json, size};
+use crate::volumes::is_worth_showing;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -67,21 +68,27 @@ fn parse_limit(text: &str) -> Result<u64, String> {
 /// # Errors
 /// When the image cannot be opened or stdout cannot be written.
 pub fn run(args: &Args) -> Result<Outcome, Error> {
-    let disk = args.image.open_disk()?;
-    // Partitions are part of what a manifest tells, so a disk that has a table is laid out by volumes.
-    let has_table = disk.info().table != NO_TABLE;
-    let layout = if has_table { Layout::Volumes } else { args.image.layout };
-    let view = args.image.show(&disk, layout)?;
+    let (view, layout) = open(&args.image)?;
     let mut printer = Printer::new();
     let progress = printer.start_progress(None);
     let (batch, bytes, done) = (Vec::new(), 0, 0);
     let mut press = Press { tree: view.tree(), args, printer, progress, batch, bytes, done };
-    if layout == Layout::Volumes && args.image.volume.is_none() {
-        press.volumes(view.info())?;
-    } else {
-        press.walk(view.tree().root(), b"")?;
+    match view.info() {
+        Some(info) if layout == Layout::Volumes && args.image.volume.is_none() => press.volumes(info)?,
+        _ => press.walk(view.tree().root(), b"")?,
     }
     press.printer.finish()
+}
+
+/// Partitions are part of what a manifest tells, so a disk that has a table is laid out by volumes.
+fn open(image: &ImageArgs) -> Result<(View, Layout), Error> {
+    if image.library {
+        return Ok((image.open_library()?, Layout::Auto));
+    }
+    let disk = image.open_disk()?;
+    let has_table = disk.info().table != NO_TABLE;
+    let layout = if has_table { Layout::Volumes } else { image.layout };
+    Ok((image.show(&disk, layout)?, layout))
 }
 
 /// Makes the lines and prints them in order.

@@ -3,7 +3,6 @@
 // What the commands share.
 mod archive;
 mod error;
-mod escape;
 mod glob;
 mod image;
 mod json;
@@ -28,6 +27,7 @@ mod zip;
 
 pub use error::{Error, Outcome};
 
+use crate::escape;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -4,8 +4,9 @@
 //! foreground, tells its parent through a pipe that the mount is ready, and lets go of the terminal.
 
 use super::error::{describe, say};
-use super::image::{ImageArgs, Layout, View, is_worth_showing};
+use super::image::{ImageArgs, Layout, View};
 use super::{Error, Outcome, escape};
+use crate::volumes::is_worth_showing;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use spelunk_mount::fuse::{Mount, MountPoint, Obstacle, OptionError, Options};
@@ -84,7 +85,7 @@ fn serve(args: &Args, ready: impl FnOnce() -> std::io::Result<()>) -> Result<Out
     let point = MountPoint::new(&args.directory).map_err(explain_obstacle)?;
     let mut image = args.image.clone();
     image.show_metafiles |= shows_metafiles;
-    let view = view(&image, &image.open_disk()?)?;
+    let view = if image.library { image.open_library()? } else { view(&image, &image.open_disk()?)? };
     // From here on a signal waits for the mount, and then ends it.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| spelunk_tree::Error::from_io("handling signals", &error))?;

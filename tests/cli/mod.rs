@@ -5,6 +5,7 @@ mod cat;
 mod find;
 mod fixture;
 mod info;
+mod library;
 mod ls;
 mod manifest;
 mod mount;

@@ -1,6 +1,7 @@
 //! Attributes as the kernel wants them.
 
 use super::inode::Inode;
+use super::library_nodes::LibraryNodes;
 use super::options::Options;
 use fuser::{FileAttr, FileType, INodeNo};
 use spelunk_tree::{Attr, Device, Error, Kind, NodeId, Result, Time, TreeInfo};
@@ -14,6 +15,7 @@ const READ_BYTES: std::ops::RangeInclusive<u32> = 512..=1024 * 1024;
 /// How attributes are shown: where the guest says nothing, and where the user wants it otherwise.
 pub(super) struct View {
     root: NodeId,
+    library: LibraryNodes,
     read_bytes: u32,
     /// Owner and group where the guest has none: whoever mounts.
     mounter: (u32, u32),
@@ -27,6 +29,7 @@ impl View {
     pub(super) fn new(tree: &TreeInfo, root: NodeId, options: &Options) -> View {
         View {
             root,
+            library: LibraryNodes::default(),
             read_bytes: tree.block_bytes.clamp(*READ_BYTES.start(), *READ_BYTES.end()),
             mounter: (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()),
             uid: options.uid,
@@ -38,7 +41,36 @@ impl View {
 
     /// What the kernel calls the inode.
     pub(super) fn number(&self, inode: Inode) -> INodeNo {
+        let inode = match inode {
+            Inode::Node(node) if node.tree() != 0 => Inode::OfLibrary(self.library.number(node)),
+            _ => inode,
+        };
         INodeNo(inode.number(self.root))
+    }
+
+    /// What the kernel means by a number.
+    ///
+    /// # Errors
+    /// For a number that it was not told, or has forgotten.
+    pub(super) fn inode(&self, ino: INodeNo) -> Result<Inode> {
+        match Inode::of_number(ino.0, self.root)? {
+            Inode::OfLibrary(number) => self.library.get(number).map(Inode::Node),
+            inode => Ok(inode),
+        }
+    }
+
+    /// The kernel will remember this number, and say when it has forgotten it.
+    pub(super) fn look_up(&self, ino: INodeNo) {
+        if let Ok(Inode::OfLibrary(number)) = Inode::of_number(ino.0, self.root) {
+            self.library.look_up(number);
+        }
+    }
+
+    /// The kernel has forgotten so many lookups of this number.
+    pub(super) fn forget(&self, ino: INodeNo, lookups: u64) {
+        if let Ok(Inode::OfLibrary(number)) = Inode::of_number(ino.0, self.root) {
+            self.library.forget(number, lookups);
+        }
     }
 
     /// The attributes of `inode`.

@@ -10,6 +10,7 @@
 mod attributes;
 mod errno;
 mod inode;
+mod library_nodes;
 mod linger;
 mod listing;
 mod mountinfo;

@@ -1,7 +1,8 @@
 //! The translation: each of the kernel's requests becomes a call of the tree, each answer a reply.
 //!
-//! The tree never changes, so the kernel is told to keep what it has been told, names that are not there
-//! included, and to open files and directories without asking: nothing here has handles.
+//! A guest's tree never changes, so the kernel is told to keep what it has been told, names that are not there
+//! included, and to open files and directories without asking: nothing here has handles. Only a library's own
+//! directories may change, and are asked for again after a moment.
 
 use super::attributes::View;
 use super::errno::errno;
@@ -26,6 +27,8 @@ use std::time::Duration;
 
 /// How long the kernel may keep what it was told: longer than any mount lasts.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Of what is in a directory that may change.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Of what must be asked for each time.
 const NEVER: Duration = Duration::ZERO;
 /// Bytes of the largest request, and so of each thread's buffer: what Linux allows unless told otherwise.
@@ -82,7 +85,7 @@ impl Presenter {
     }
 
     fn inode(&self, ino: INodeNo) -> Result<Inode> {
-        Inode::of_number(ino.0, self.root)
+        self.view.inode(ino)
     }
 
     /// The node of an inode that is not a stream.
@@ -90,8 +93,14 @@ impl Presenter {
         match self.inode(ino)? {
             Inode::Node(node) => Ok(node),
             Inode::Stream(_) => Err(Error::new(ErrorKind::NotADirectory, "a stream")),
-            Inode::Broken => Err(Error::corrupt("a broken entry")),
+            Inode::Broken | Inode::OfLibrary(_) => Err(Error::corrupt("a broken entry")),
         }
+    }
+
+    /// How long what is in the directory `ino` holds.
+    fn ttl(&self, ino: INodeNo) -> Duration {
+        let is_live = self.node(ino).is_ok_and(|dir| self.tree.is_live(dir));
+        if is_live { MOMENT } else { FOREVER }
     }
 
     fn show(&self, node: NodeId, attr: &Attr) -> Result<FileAttr> {
@@ -123,7 +132,7 @@ impl Presenter {
                 let stream = self.stream_table()?.get(number)?;
                 self.view.show(Inode::Stream(number), &stream.attr)
             }
-            Inode::Broken => Err(Error::corrupt("a broken entry")),
+            Inode::Broken | Inode::OfLibrary(_) => Err(Error::corrupt("a broken entry")),
         }
     }
 
@@ -138,7 +147,7 @@ impl Presenter {
                 let stream = self.stream_table()?.get(number)?;
                 self.tree.read(stream.node, Some(&stream.name), offset, buffer)?
             }
-            Inode::Broken => return Err(Error::corrupt("a broken entry")),
+            Inode::Broken | Inode::OfLibrary(_) => return Err(Error::corrupt("a broken entry")),
         };
         Ok(read.min(buffer.len()))
     }
@@ -154,7 +163,7 @@ impl Presenter {
                 let file = (stream.node, Some(&stream.name));
                 seek::seek(self.tree.as_ref(), file, stream.attr.size, offset, wanted)
             }
-            Inode::Broken => Err(Error::corrupt("a broken entry")),
+            Inode::Broken | Inode::OfLibrary(_) => Err(Error::corrupt("a broken entry")),
         }
     }
 
@@ -195,7 +204,7 @@ impl Presenter {
             Line::Listed(Listed::Entry { entry, .. }) => {
                 let name = OsStr::from_bytes(entry.name.as_bytes());
                 match self.show(entry.node, &entry.attr) {
-                    Ok(attr) => Some((name, attr, FOREVER)),
+                    Ok(attr) => Some((name, attr, self.ttl(ino))),
                     Err(error) => Some(self.broken_line(name, &error)),
                 }
             }
@@ -256,8 +265,9 @@ impl Filesystem for Presenter {
             | InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA
-            | InitFlags::FUSE_NO_OPEN_SUPPORT
-            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+            | InitFlags::FUSE_NO_OPEN_SUPPORT;
+        // What may change must be opened anew.
+        wanted.set(InitFlags::FUSE_NO_OPENDIR_SUPPORT, !self.tree.is_live(self.root));
         if self.has_acls {
             wanted |= InitFlags::FUSE_POSIX_ACL;
         }
@@ -265,17 +275,21 @@ impl Filesystem for Presenter {
         let _ = config.add_capabilities(wanted & config.capabilities());
         let _ = config.set_max_write(REQUEST_BYTES_MAX);
         let _ = config.set_max_background(BACKGROUND_MAX);
-        self.opens_unasked = config.capabilities();
+        self.opens_unasked = config.capabilities() & wanted;
         Ok(())
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let ttl = self.ttl(parent);
         match self.find(parent, name) {
-            Ok(attr) => reply.entry(&FOREVER, &attr, Generation(0)),
+            Ok(attr) => {
+                self.view.look_up(attr.ino);
+                reply.entry(&ttl, &attr, Generation(0));
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // An entry without a number is one that is not there, and will not be.
+                // An entry without a number is one that is not there.
                 let nothing = self.view.bare(INodeNo(0), FileType::RegularFile);
-                reply.entry(&FOREVER, &nothing, Generation(0));
+                reply.entry(&ttl, &nothing, Generation(0));
             }
             Err(error) => reply.error(errno("lookup", parent.0, &error)),
         }
@@ -286,10 +300,11 @@ impl Filesystem for Presenter {
         if let (Ok(Inode::Stream(number)), Some(streams)) = (self.inode(ino), &self.streams) {
             streams.forget(number, lookups);
         }
+        self.view.forget(ino, lookups);
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let ttl = if ino == INodeNo::ROOT { self.root_ttl } else { FOREVER };
+        let ttl = if ino == INodeNo::ROOT { self.root_ttl.min(self.ttl(ino)) } else { self.ttl(ino) };
         match self.attr_of(ino) {
             Ok(attr) => reply.attr(&ttl, &attr),
             Err(error) => reply.error(errno("getattr", ino.0, &error)),
@@ -315,11 +330,13 @@ impl Filesystem for Presenter {
     }
 
     /// As `open`.
-    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         if self.opens_unasked.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT) {
             return reply.error(Errno::ENOSYS);
         }
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
+        let kept = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
+        let is_kept = self.ttl(ino) == FOREVER;
+        reply.opened(FileHandle(0), if is_kept { kept } else { FopenFlags::empty() });
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -382,7 +399,12 @@ impl Filesystem for Presenter {
         mut reply: ReplyDirectoryPlus,
     ) {
         let add = |name: &OsStr, attr: &FileAttr, after, ttl| {
-            reply.add(attr.ino, after, name, &ttl, attr, Generation(0))
+            let is_full = reply.add(attr.ino, after, name, &ttl, attr, Generation(0));
+            // The kernel looks up what it is told here, but not what it knows.
+            if !is_full && !matches!(name.as_bytes(), b"." | b"..") {
+                self.view.look_up(attr.ino);
+            }
+            is_full
         };
         match self.list(ino, offset, add) {
             Ok(()) => reply.ok(),
