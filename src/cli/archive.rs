@@ -5,11 +5,13 @@ use super::path::{self, Links};
 use super::printer::Printer;
 use super::{Error, Outcome};
 use indicatif::ProgressBar;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use spelunk_mount::archive::{Common, Progress, Selection, Summary};
 use spelunk_tree::{Error as TreeError, Kind};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Bytes collected before they are written.
@@ -152,7 +154,7 @@ fn onto_stdout(write: impl FnOnce(&mut dyn Write) -> Result<Summary, Failed>) ->
     Ok(summary)
 }
 
-/// Writes a file under another name beside it, which becomes its own when all is there.
+/// Writes a file that has no name until all is there: whatever ends the program leaves nothing behind.
 fn into_file(
     file: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<Summary, Failed>,
@@ -171,13 +173,25 @@ fn into_file(
     })
 }
 
+/// Writes the file `partial`, which is seen under this name only when it is whole, or where the filesystem cannot
+/// hold files without a name.
 fn write_whole(
     partial: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<Summary, Failed>,
 ) -> Result<Summary, Failed> {
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, File::create_new(partial)?);
+    let directory = partial.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let unnamed = open(directory, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from(0o666));
+    let is_unnamed = unnamed.is_ok();
+    let file = unnamed.map_or_else(|_| File::create_new(partial), |file| Ok(File::from(file)))?;
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
     let summary = write(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    if is_unnamed {
+        // See open(2), O_TMPFILE: this needs no privilege.
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        linkat(CWD, own, CWD, partial, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)?;
+    }
     Ok(summary)
 }
 

@@ -4,17 +4,27 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Jobs that may be under way, from being made to being taken.
-const JOBS_MAX: usize = 512;
+/// Jobs that go from thread to thread together: to wake a thread takes longer than a small job. Together they weigh
+/// no more than this, or are a single one.
+const BATCH_JOBS_MAX: usize = 32;
+const BATCH_WEIGHT_MAX: usize = 128 << 10;
+/// Batches that may be under way, from being made to being taken.
+const BATCHES_MAX: usize = 64;
 /// Sum of the weights of jobs under way: with what packing makes of them, about twice this is in memory.
 const WEIGHT_MAX: usize = 32 << 20;
 
+/// Jobs, or what came of them, and what they weigh together.
+struct Batch<T> {
+    items: Vec<T>,
+    weight: usize,
+}
+
 /// What the threads share.
 struct State<J, R> {
-    waiting: VecDeque<(u64, usize, J)>,
-    done: BTreeMap<u64, (usize, R)>,
-    /// Jobs, and their weights, that were made and not taken.
-    jobs: usize,
+    waiting: VecDeque<(u64, Batch<J>)>,
+    done: BTreeMap<u64, Batch<R>>,
+    /// Batches, and their weights, that were made and not taken.
+    batches: usize,
     weight: usize,
     is_all_made: bool,
     /// Somebody gave up, or fell.
@@ -69,7 +79,7 @@ pub fn for_each<J: Send, R: Send, S, E>(
     let state = State {
         waiting: VecDeque::new(),
         done: BTreeMap::new(),
-        jobs: 0,
+        batches: 0,
         weight: 0,
         is_all_made: false,
         is_over: false,
@@ -87,9 +97,9 @@ pub fn for_each<J: Send, R: Send, S, E>(
         }
         let _guard = EndOnPanic(&shared);
         let mut next = 0;
-        while let Some(result) = wait_for(&shared, next) {
+        while let Some(results) = wait_for(&shared, next) {
             next += 1;
-            if let Err(error) = take(result) {
+            if let Err(error) = results.into_iter().try_for_each(&mut take) {
                 shared.end();
                 return Err(error);
             }
@@ -100,26 +110,46 @@ pub fn for_each<J: Send, R: Send, S, E>(
 
 fn make<J, R>(shared: &Shared<J, R>, jobs: impl Iterator<Item = (usize, J)>) {
     let _guard = EndOnPanic(shared);
-    for (number, (weight, job)) in (0..).zip(jobs) {
-        let mut state = shared.lock();
-        while !state.is_over
-            && state.jobs > 0
-            && (state.jobs >= JOBS_MAX || state.weight.saturating_add(weight) > WEIGHT_MAX)
-        {
-            state = shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+    let mut number = 0;
+    let mut batch = Batch { items: Vec::new(), weight: 0 };
+    for (weight, job) in jobs {
+        let is_full = batch.items.len() >= BATCH_JOBS_MAX || batch.weight + weight > BATCH_WEIGHT_MAX;
+        if is_full && !batch.items.is_empty() {
+            let full = std::mem::replace(&mut batch, Batch { items: Vec::new(), weight: 0 });
+            if !hand_over(shared, number, full) {
+                return;
+            }
+            number += 1;
         }
-        if state.is_over {
-            return;
-        }
-        state.jobs += 1;
-        state.weight += weight;
-        state.waiting.push_back((number, weight, job));
-        drop(state);
-        shared.work.notify_one();
+        batch.items.push(job);
+        batch.weight = batch.weight.saturating_add(weight);
+    }
+    if !batch.items.is_empty() && !hand_over(shared, number, batch) {
+        return;
     }
     shared.lock().is_all_made = true;
     shared.work.notify_all();
     shared.result.notify_all();
+}
+
+/// Waits until there is room for a batch; returns false when nobody wants it any more.
+fn hand_over<J, R>(shared: &Shared<J, R>, number: u64, batch: Batch<J>) -> bool {
+    let mut state = shared.lock();
+    while !state.is_over
+        && state.batches > 0
+        && (state.batches >= BATCHES_MAX || state.weight.saturating_add(batch.weight) > WEIGHT_MAX)
+    {
+        state = shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+    if state.is_over {
+        return false;
+    }
+    state.batches += 1;
+    state.weight += batch.weight;
+    state.waiting.push_back((number, batch));
+    drop(state);
+    shared.work.notify_one();
+    true
 }
 
 fn work_off<J, R, S>(shared: &Shared<J, R>, new_state: impl Fn() -> S, work: impl Fn(&mut S, J) -> R) {
@@ -127,12 +157,12 @@ fn work_off<J, R, S>(shared: &Shared<J, R>, new_state: impl Fn() -> S, work: imp
     let mut own = new_state();
     loop {
         let mut state = shared.lock();
-        let (number, weight, job) = loop {
+        let (number, Batch { items, weight }) = loop {
             if state.is_over {
                 return;
             }
-            if let Some(job) = state.waiting.pop_front() {
-                break job;
+            if let Some(batch) = state.waiting.pop_front() {
+                break batch;
             }
             if state.is_all_made {
                 return;
@@ -140,24 +170,24 @@ fn work_off<J, R, S>(shared: &Shared<J, R>, new_state: impl Fn() -> S, work: imp
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
         drop(state);
-        let result = work(&mut own, job);
-        shared.lock().done.insert(number, (weight, result));
+        let items = items.into_iter().map(|job| work(&mut own, job)).collect();
+        shared.lock().done.insert(number, Batch { items, weight });
         shared.result.notify_one();
     }
 }
 
-/// The result with this number; `None` when there is none to come.
-fn wait_for<J, R>(shared: &Shared<J, R>, number: u64) -> Option<R> {
+/// The results of the batch with this number; `None` when there is none to come.
+fn wait_for<J, R>(shared: &Shared<J, R>, number: u64) -> Option<Vec<R>> {
     let mut state = shared.lock();
     loop {
-        if let Some((weight, result)) = state.done.remove(&number) {
-            state.jobs -= 1;
-            state.weight -= weight;
+        if let Some(batch) = state.done.remove(&number) {
+            state.batches -= 1;
+            state.weight -= batch.weight;
             drop(state);
             shared.room.notify_one();
-            return Some(result);
+            return Some(batch.items);
         }
-        if state.is_over || (state.is_all_made && state.jobs == 0) {
+        if state.is_over || (state.is_all_made && state.batches == 0) {
             return None;
         }
         state = shared.result.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use crate::archive::members::{Member, Members};
 use crate::archive::piece::{self, Piece};
 use crate::archive::{Common, Observer, Progress, Selection, Summary, ordered};
 use crc32fast::Hasher;
-use spelunk_tree::{Error, Kind, NodeId, Result, Tree};
+use spelunk_tree::{Cursor, Error, Kind, NodeId, Result, Tree, limits};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -56,6 +56,7 @@ struct Entry {
     /// The target of a link.
     target: Box<[u8]>,
     is_file: bool,
+    is_directory: bool,
     /// With [`KNOWN`] once it is.
     crc: AtomicU64,
 }
@@ -64,6 +65,14 @@ impl Entry {
     /// Whether there are bytes to be read for it, with a checksum behind them.
     fn has_pieces(&self) -> bool {
         self.is_file && self.size > 0
+    }
+
+    /// Lists a directory whose files come next. That was long ago, and trees read ahead of whoever reads the files of
+    /// a directory that was listed lately. What comes of it does not matter here.
+    fn expect_files(&self, tree: &dyn Tree) {
+        if self.is_directory {
+            let _ = tree.list(self.node, Cursor::START, limits::PAGE_ENTRIES_MAX);
+        }
     }
 
     fn crc(&self) -> Option<u32> {
@@ -147,6 +156,7 @@ impl Plan {
             size,
             target: member.target.into(),
             is_file,
+            is_directory: member.attr.kind == Kind::Directory,
             crc: crc.into(),
         };
         entry.header_len = len_of(&entry.record.local(&entry.data()));
@@ -216,7 +226,7 @@ impl Plan {
             done: Progress::default(),
         };
         let work = |(): &mut (), job| self.work(tree, &range, job);
-        ordered::for_each(self.threads, self.jobs(&range), || (), work, |done| writer.take(done))?;
+        ordered::for_each(self.threads, self.jobs(tree, &range), || (), work, |done| writer.take(done))?;
         writer.clip.out.flush()?;
         let done = writer.done;
         let unreadable = self.unreadable();
@@ -236,7 +246,11 @@ impl Plan {
     }
 
     /// What is to be done for a range, in the order of the archive.
-    fn jobs<'a>(&'a self, range: &Range<u64>) -> impl Iterator<Item = (usize, Job)> + Send + use<'a> {
+    fn jobs<'a>(
+        &'a self,
+        tree: &'a dyn Tree,
+        range: &Range<u64>,
+    ) -> impl Iterator<Item = (usize, Job)> + Send + use<'a> {
         let range = range.clone();
         let has_tail = range.end > self.tail;
         // The end tells of all files; a range in the middle of its own alone.
@@ -247,6 +261,7 @@ impl Plan {
         let is_near = move |entry: &Entry| has_tail || entry.offset < ends;
         let jobs = entries
             .take_while(move |(_, entry)| is_near(entry))
+            .inspect(move |(_, entry)| entry.expect_files(tree))
             .flat_map(move |(index, entry)| entry_jobs(index, entry, &range, has_tail));
         jobs.chain(has_tail.then_some((0, Job::Tail)))
     }
