@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! image files --container::open--> Disk --partition::read--> volumes --guest::open--> Tree
+//! metadata of a file backup --backup::urbackup::parse--> attributes, links, streams
 //! ```
 //!
 //! Pure: no files are opened, no threads are started, nothing is printed, nothing is unsafe. Everything
@@ -9,6 +10,7 @@
 //! arithmetic is checked, and every count and chain has a named limit. In the program this crate runs
 //! only inside the jailed worker.
 
+pub mod backup;
 pub mod bytes;
 pub mod container;
 pub mod disk;

@@ -9,6 +9,7 @@
 //!
 //! [`Disk::open`] starts a worker and gives it the image's descriptor; [`Disk::tree`] is a [`Tree`] whose
 //! answers come from it. For a read the host asks where the bytes lie and reads plain ones itself.
+//! [`MetadataWorker`] is a worker without a disk: it parses what a backup program wrote of files.
 //!
 //! A program that opens disks calls [`worker_main`] first thing in its main function when its first argument
 //! is [`WORKER_COMMAND`], and [`attempt_main`] when it is [`ATTEMPT_COMMAND`]. Panics must unwind: a parser
@@ -35,6 +36,7 @@ pub use doctor::{
     ATTEMPT_COMMAND, Denial, LayerReport, Outcome, allowed_calls, attempt_main, doctor, probe_denials,
     probe_unjailed,
 };
-pub use host::{Disk, OpenOptions, Stats};
+pub use host::{Detail, Disk, MetadataWorker, OpenOptions, Stats};
 pub use jail::close_inherited;
+pub use spelunk_formats::backup::urbackup;
 pub use worker::{WORKER_COMMAND, worker_main};

@@ -179,7 +179,7 @@ impl Link {
 }
 
 /// How long to wait before the next worker is started, after these deaths.
-fn delay(deaths: &mut VecDeque<Instant>) -> Duration {
+pub(super) fn delay(deaths: &mut VecDeque<Instant>) -> Duration {
     while deaths.front().is_some_and(|death| death.elapsed() > DEATHS_WINDOW) {
         deaths.pop_front();
     }

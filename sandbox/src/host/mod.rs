@@ -5,6 +5,7 @@ mod image;
 pub(crate) mod line;
 mod link;
 mod list_ahead;
+mod metadata;
 pub(crate) mod process;
 mod remote_tree;
 mod run_cache;
@@ -13,6 +14,8 @@ mod running;
 use image::open_image;
 pub(crate) use image::{Image, OPEN_FLAGS};
 pub(crate) use process::CHANNELS_MAX;
+
+pub use metadata::{Detail, MetadataWorker};
 
 use link::Link;
 use remote_tree::RemoteTree;

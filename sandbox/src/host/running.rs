@@ -1,10 +1,11 @@
-//! A worker with its disk open: channels to take from, until it is lost.
+//! A worker with its disk open, if it is one for a disk: channels to take from, until it is lost.
 
 use super::line::{Answer, Line, Lost};
 use super::process::{self, Process};
 use crate::parents::Chain;
 use crate::wire::{Malformed, Opening, ParentQuestion, Request, Status, Wire};
 use spelunk_tree::{Error, ErrorKind, Result};
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,8 +32,18 @@ impl Running {
             Failure::Refused(error) => error,
             Failure::Lost(lost) => worker_lost(lost, &process, "opening the image"),
         })?;
+        Ok((Running::of(process, lines), opening))
+    }
+
+    /// Starts a worker without a disk.
+    pub(crate) fn start_without_disk(timeout: Duration) -> Result<Running> {
+        let (process, lines) = process::start(Instant::now() + timeout)?;
+        Ok(Running::of(process, lines))
+    }
+
+    fn of(process: Process, lines: Vec<Line>) -> Running {
         let (idle, returned) = (Mutex::new(lines), Condvar::new());
-        Ok((Running { process, idle, returned, is_lost: AtomicBool::new(false) }, opening))
+        Running { process, idle, returned, is_lost: AtomicBool::new(false) }
     }
 
     /// Asks on the next channel that is free.
@@ -42,8 +53,19 @@ impl Running {
         data: &mut [u8],
         timeout: Duration,
     ) -> Result<Answer, Lost> {
+        self.exchange_with(request, None, data, timeout)
+    }
+
+    /// As [`Running::exchange`]; the file's descriptor goes along.
+    pub(crate) fn exchange_with(
+        &self,
+        request: &Request,
+        file: Option<&File>,
+        data: &mut [u8],
+        timeout: Duration,
+    ) -> Result<Answer, Lost> {
         let line = self.take().ok_or(Lost::Died)?;
-        let answer = line.exchange(request, None, data, Instant::now() + timeout);
+        let answer = line.exchange(request, file, data, Instant::now() + timeout);
         if answer.is_err() {
             // The channel is not used again: an answer that comes late must not be taken for the next one's.
             self.lose();

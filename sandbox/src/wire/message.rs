@@ -27,6 +27,11 @@ pub(crate) const MAP_FILES_SPAN: u64 = 1 << 20;
 /// Files that one request can have mapped.
 pub(crate) const MAP_FILES_MAX: usize = 64;
 
+/// Files whose metadata one request can have parsed.
+pub(crate) const METADATA_MAX: usize = 256;
+
+const _: () = assert!(METADATA_MAX * 4 < REQUEST_BYTES_MAX / 2);
+
 const _: () =
     assert!(LIST_PLACES_MAX * 16 < REQUEST_BYTES_MAX / 2 && MAP_FILES_MAX * 8 < REQUEST_BYTES_MAX / 2);
 
@@ -124,6 +129,10 @@ pub(crate) enum Request {
     Xattrs { tree: u8, node: NodeId },
     /// Answered by a list.
     Streams { tree: u8, node: NodeId },
+    /// Answered by the metadata (or why there is none) of each of the files of a UrBackup file backup whose
+    /// metadata stand one after the other in the file whose descriptor comes along, with these lengths. Unless
+    /// `is_full`, without link targets, attributes' values and streams.
+    Metadata { lens: Vec<u32>, is_full: bool },
 }
 
 impl Wire for Request {
@@ -172,6 +181,11 @@ impl Wire for Request {
             Request::LinkTarget { tree, node } => encode_node(8, *tree, *node, out),
             Request::Xattrs { tree, node } => encode_node(9, *tree, *node, out),
             Request::Streams { tree, node } => encode_node(10, *tree, *node, out),
+            Request::Metadata { lens, is_full } => {
+                out.put(&12u8);
+                out.list(lens);
+                out.put(is_full);
+            }
         }
     }
 
@@ -181,6 +195,7 @@ impl Wire for Request {
             0 => return Ok(Request::Open { size: from.get()?, show_metafiles: from.get()? }),
             1 => return Ok(Request::Parent { size: from.get()? }),
             2 => return Ok(Request::NoParent),
+            12 => return Ok(Request::Metadata { lens: from.list(METADATA_MAX)?, is_full: from.get()? }),
             _ => {}
         }
         let tree = from.get()?;

@@ -8,6 +8,7 @@
 mod error;
 pub(crate) mod info;
 pub(crate) mod message;
+mod metadata;
 pub(crate) mod nodes;
 
 pub(crate) use message::{

@@ -2,7 +2,7 @@
 
 use super::image_file::ImageFile;
 use super::parents::HostParents;
-use super::{Channel, Received};
+use super::{Channel, Received, metadata};
 use crate::channel::Broken;
 use crate::wire::message::{KNOWN_BYTES_MAX, MAP_FILES_SPAN, RUNS_MAX, WINDOW_BYTES};
 use crate::wire::nodes::PagesEncoder;
@@ -27,7 +27,7 @@ impl Body {
         Body { bytes: value.to_bytes(), data_len: 0 }
     }
 
-    fn list<T: Wire>(values: &[T], max: usize, what: &str) -> Result<Body> {
+    pub(super) fn list<T: Wire>(values: &[T], max: usize, what: &str) -> Result<Body> {
         if values.len() > max {
             return Err(Error::limit(format!("{} {what}", values.len())));
         }
@@ -103,6 +103,7 @@ impl Server {
                 let streams = self.tree(*tree)?.streams(*node)?;
                 Body::list(&streams, limits::STREAMS_MAX, "named streams")
             }
+            Request::Metadata { lens, is_full } => metadata::parse(received.descriptor, lens, *is_full),
         }
     }
 

@@ -3,6 +3,7 @@
 mod answer;
 mod block_cache;
 mod image_file;
+mod metadata;
 mod parents;
 
 use crate::LayerReport;
