@@ -14,6 +14,7 @@ mod folder;
 mod moment;
 mod slots;
 mod tree;
+mod urbackup;
 
 pub use moment::Moment;
 
@@ -46,7 +47,10 @@ struct Kind {
 }
 
 /// The kinds of places, in the order in which they are probed; a folder of images is what is left.
-const KINDS: &[Kind] = &[Kind { name: "folder", probe: |_| true, open: folder::open }];
+const KINDS: &[Kind] = &[
+    Kind { name: "urbackup", probe: urbackup::probe, open: urbackup::open },
+    Kind { name: "folder", probe: |_| true, open: folder::open },
+];
 
 /// A place with backups.
 #[derive(Clone, Debug)]

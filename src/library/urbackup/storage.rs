@@ -1,0 +1,205 @@
+//! Who was backed up to a storage, when, and what, as the names of its folders say.
+
+use super::jailed::{self, Found};
+use super::listing;
+use crate::library::{Backup, Client, Item, ItemKind, Moment};
+use jiff::civil::DateTime;
+use spelunk_tree::{Name, Result};
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Folders of a storage that are no clients.
+const NOT_CLIENTS: [&[u8]; 4] = [b"clients", b"user_views", b"urbackup_tmp_files", b"urbackup"];
+/// What is in a file backup but was not backed up. `.symlink_*` was: it is where links led.
+const NOT_SHARES: [&[u8]; 3] = [b".hashes", b"user_views", b"urbackup_backup_scripts"];
+/// The file that a file backup has when it is finished.
+const FINISHED: &[u8] = b".sync_f3a50226-f49a-4195-afef-c75b21781ae1";
+
+const IMAGE: &str = "_Image_";
+const CONTINUOUS: &str = "continuous_";
+/// How the names of image files end.
+const IMAGE_EXTENSIONS: [&str; 5] = ["vhdz", "vhd", "vhdxz", "vhdx", "raw"];
+
+/// Separates the names of a share's key. Names cannot hold it.
+const SEPARATOR: char = '/';
+const KEY_IMAGE: &str = "image:";
+const KEY_SHARE: &str = "share:";
+
+/// What the key of an item says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// The path of an image file in the storage.
+    Image(PathBuf),
+    /// A share of a file backup.
+    Share { client: Name, backup: Name, share: Name },
+}
+
+impl Key {
+    pub(super) fn parse(key: &str) -> Option<Key> {
+        if let Some(path) = key.strip_prefix(KEY_IMAGE) {
+            return Some(Key::Image(PathBuf::from(path)));
+        }
+        let mut names = key.strip_prefix(KEY_SHARE)?.split(SEPARATOR).map(|name| Name::new(name.as_bytes()));
+        let (client, backup, share) = (names.next()?.ok()?, names.next()?.ok()?, names.next()?.ok()?);
+        names.next().is_none().then_some(Key::Share { client, backup, share })
+    }
+}
+
+/// A storage.
+pub(super) struct Storage {
+    path: PathBuf,
+    directory: OwnedFd,
+    /// What is in backups that are finished, and so do not change any more.
+    finished: Mutex<HashMap<(Name, Name), Vec<Item>>>,
+}
+
+impl Storage {
+    pub(super) fn open(path: &Path) -> Result<Storage> {
+        let directory = jailed::root(path)?;
+        Ok(Storage { path: path.to_owned(), directory, finished: Mutex::default() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    /// Whether there is a backup in it at all.
+    pub(super) fn has_backups(&self) -> bool {
+        self.client_names().is_ok_and(|clients| {
+            clients.iter().any(|client| {
+                let names = jailed::directory(&self.directory, client.as_bytes())
+                    .and_then(|directory| listing::names(&directory));
+                names.is_ok_and(|names| names.iter().any(|name| Folder::parse(name).is_some()))
+            })
+        })
+    }
+
+    fn client_names(&self) -> Result<Vec<Name>> {
+        let mut names = listing::names(&self.directory)?;
+        names.retain(|name| !NOT_CLIENTS.contains(&name.as_bytes()) && !name.as_bytes().starts_with(b"."));
+        names.retain(|name| matches!(jailed::look(&self.directory, name.as_bytes()), Ok(Found::Directory)));
+        Ok(names)
+    }
+
+    /// Reads who was backed up. A client that cannot be read is left out.
+    ///
+    /// # Errors
+    /// When the storage itself cannot be read.
+    pub(super) fn clients(&self) -> Result<Vec<Client>> {
+        let mut known = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = HashMap::new();
+        let mut clients = Vec::new();
+        for name in self.client_names()? {
+            match self.backups(&name, &known, &mut seen) {
+                Ok(backups) if backups.is_empty() => {}
+                Ok(backups) => clients.push(Client { name, backups }),
+                Err(error) => tracing::warn!(client = ?name, %error, "a client cannot be read"),
+            }
+        }
+        // Of backups that are gone nothing is kept.
+        *known = seen;
+        Ok(clients)
+    }
+
+    fn backups(
+        &self,
+        client: &Name,
+        known: &HashMap<(Name, Name), Vec<Item>>,
+        seen: &mut HashMap<(Name, Name), Vec<Item>>,
+    ) -> Result<Vec<Backup>> {
+        let directory = jailed::directory(&self.directory, client.as_bytes())?;
+        let mut by_moment: BTreeMap<Moment, Vec<Item>> = BTreeMap::new();
+        for name in listing::names(&directory)? {
+            let Some(folder) = Folder::parse(&name) else { continue };
+            let key = (client.clone(), name);
+            let items = match known.get(&key) {
+                Some(items) => items.clone(),
+                None => match folder.items(&directory, client, &key.1) {
+                    Some(items) => items,
+                    None => continue,
+                },
+            };
+            by_moment.entry(folder.moment).or_default().extend(items.iter().cloned());
+            seen.insert(key, items);
+        }
+        Ok(by_moment.into_iter().map(|(moment, items)| Backup { moment, items }).collect())
+    }
+}
+
+/// What the name of a backup's folder says.
+struct Folder {
+    moment: Moment,
+    /// Of an image: of what.
+    volume: Option<String>,
+}
+
+impl Folder {
+    /// Takes `YYMMDD-HHMM`, `continuous_YYMMDD-HHMM`, `YYMMDD-HHMM_Image_<volume>`.
+    fn parse(name: &Name) -> Option<Folder> {
+        let name = std::str::from_utf8(name.as_bytes()).ok()?;
+        let name = name.strip_prefix(CONTINUOUS).unwrap_or(name);
+        let (time, volume) = match name.split_once(IMAGE) {
+            Some((time, volume)) => (time, Some(volume.to_owned())),
+            None => (name, None),
+        };
+        let digits =
+            |(index, byte): (usize, u8)| if index == 6 { byte == b'-' } else { byte.is_ascii_digit() };
+        if time.len() != 11 || !time.bytes().enumerate().all(digits) {
+            return None;
+        }
+        let minute = DateTime::strptime("%Y%m%d-%H%M", format!("20{time}")).ok()?;
+        Some(Folder { moment: Moment::of_civil(minute), volume })
+    }
+
+    /// What is in it, if it is finished. `None` too when it cannot be read: it is looked at again next time.
+    fn items(&self, client_directory: &OwnedFd, client: &Name, folder: &Name) -> Option<Vec<Item>> {
+        let directory = jailed::directory(client_directory, folder.as_bytes()).ok()?;
+        let (client_text, folder_text) = (text(client)?, text(folder)?);
+        let prefix = format!("{client_text}{SEPARATOR}{folder_text}{SEPARATOR}");
+        match &self.volume {
+            Some(volume) => image(&directory, volume, &prefix).map(|item| vec![item]),
+            None => shares(client_directory, &directory, &prefix),
+        }
+    }
+}
+
+fn text(name: &Name) -> Option<&str> {
+    std::str::from_utf8(name.as_bytes()).ok()
+}
+
+fn image(directory: &OwnedFd, volume: &str, prefix: &str) -> Option<Item> {
+    let names = listing::names(directory).ok()?;
+    let has = |wanted: &str| names.iter().any(|name| name.as_bytes() == wanted.as_bytes());
+    let file = names.iter().filter_map(text).find(|name| {
+        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension))
+            && has(&format!("{name}.sync"))
+    })?;
+    let Ok(Found::File { allocated, .. }) = jailed::look(directory, file.as_bytes()) else { return None };
+    let name = Name::new(volume.trim_start_matches('_').as_bytes()).ok()?;
+    let mut item = Item::new(name, ItemKind::Image, format!("{KEY_IMAGE}{prefix}{file}"));
+    item.stored_bytes = Some(allocated);
+    Some(item)
+}
+
+fn shares(client: impl AsFd, directory: &OwnedFd, prefix: &str) -> Option<Vec<Item>> {
+    let hashes = jailed::directory(directory, b".hashes").ok()?;
+    let Ok(Found::File { .. }) = jailed::look(&hashes, FINISHED) else { return None };
+    let mut items = Vec::new();
+    for name in listing::names(directory).ok()? {
+        let is_share = !NOT_SHARES.contains(&name.as_bytes())
+            && jailed::directory_or_pooled(&client, directory, name.as_bytes()).is_ok();
+        // A share whose name is not UTF-8 cannot be a key; UrBackup names shares in UTF-8.
+        if let Some(share) = text(&name).filter(|_| is_share) {
+            let key = format!("{KEY_SHARE}{prefix}{share}");
+            items.push(Item::new(name.clone(), ItemKind::Files, key));
+        }
+    }
+    Some(items)
+}
