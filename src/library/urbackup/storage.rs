@@ -2,7 +2,7 @@
 
 use super::jailed::{self, Found};
 use super::listing;
-use crate::library::{Backup, Client, Item, ItemKind, Moment};
+use crate::library::{Backup, Client, Item, Moment};
 use jiff::civil::DateTime;
 use spelunk_tree::{Name, Result};
 use std::collections::{BTreeMap, HashMap};
@@ -183,7 +183,7 @@ fn image(directory: &OwnedFd, volume: &str, prefix: &str) -> Option<Item> {
     })?;
     let Ok(Found::File { allocated, .. }) = jailed::look(directory, file.as_bytes()) else { return None };
     let name = Name::new(volume.trim_start_matches('_').as_bytes()).ok()?;
-    let mut item = Item::new(name, ItemKind::Image, format!("{KEY_IMAGE}{prefix}{file}"));
+    let mut item = Item::new(name, format!("{KEY_IMAGE}{prefix}{file}"));
     item.stored_bytes = Some(allocated);
     Some(item)
 }
@@ -198,7 +198,7 @@ fn shares(client: impl AsFd, directory: &OwnedFd, prefix: &str) -> Option<Vec<It
         // A share whose name is not UTF-8 cannot be a key; UrBackup names shares in UTF-8.
         if let Some(share) = text(&name).filter(|_| is_share) {
             let key = format!("{KEY_SHARE}{prefix}{share}");
-            items.push(Item::new(name.clone(), ItemKind::Files, key));
+            items.push(Item::new(name.clone(), key));
         }
     }
     Some(items)
