@@ -151,9 +151,30 @@ fn unpack_one(corpus: &Path, image: &Image, cache: &Path) -> Result<()> {
 /// # Errors
 /// When there is none or it cannot be unpacked.
 pub fn urbackup_storage(root: &Path) -> Result<PathBuf> {
-    let archive = root.join("samples/urbackup/storage_images.tar.zst");
+    urbackup_archive(root, "storage_images")
+}
+
+/// Unpacks the sample of a UrBackup storage with file backups.
+///
+/// # Errors
+/// When there is none or it cannot be unpacked.
+pub fn urbackup_file_backups(root: &Path) -> Result<PathBuf> {
+    urbackup_archive(root, "storage_file_backups")
+}
+
+/// Unpacks the sample of two file backups that share a directory. They lack the mark of being finished.
+///
+/// # Errors
+/// When there is none or it cannot be unpacked.
+pub fn urbackup_directory_pool(root: &Path) -> Result<PathBuf> {
+    urbackup_archive(root, "storage_dirpool_excerpt")
+}
+
+fn urbackup_archive(root: &Path, name: &str) -> Result<PathBuf> {
+    let archive = root.join(format!("samples/urbackup/{name}.tar.zst"));
     let recipe = format!("{} {:?}", archive.display(), fs::metadata(&archive)?.len());
-    cache::get("urbackup-storage", &recipe, |partial| {
+    let key = format!("urbackup-{}", name.replace("storage_images", "storage"));
+    cache::get(&key, &recipe, |partial| {
         fs::create_dir(partial)?;
         let (archive, partial) = (archive.to_str(), partial.to_str());
         let (archive, partial) =

@@ -11,6 +11,7 @@ mod manifest;
 mod mount;
 mod ntfs;
 mod program;
+mod urbackup;
 
 use crate::program::path;
 use spelunk_testkit::process;

@@ -71,9 +71,4 @@ impl Nodes {
         self.remember(id, parent, &name);
         Some((parent, name))
     }
-
-    #[cfg(test)]
-    pub(super) fn forget(&self) {
-        *self.halves.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
-    }
 }
