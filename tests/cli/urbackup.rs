@@ -121,6 +121,18 @@ fn directories_of_the_pool_are_in_both_backups_that_share_them() {
     }
 }
 
+#[test]
+fn image_backups_are_items_by_volume() {
+    let Some(root) = corpus::root() else { return };
+    let storage = corpus::urbackup_storage(&root).expect("the sample can be unpacked");
+    let storage = storage.to_str().expect("a path in UTF-8");
+    let list = |path: &str| spelunk(["ls", "--library", storage, path]).success().to_owned();
+
+    assert_eq!(list("testclient").lines().count(), 13, "the minutes of the images, and `latest`");
+    assert_eq!(list("testclient/2026-11-23_0254"), "dev_loop40\ndev_loop41\n");
+    assert!(list("testclient/2026-11-23_0246/dev_loop40").contains("third.txt"), "a chain of three");
+}
+
 /// A storage of which everything that can be a link is one to the host, or a pipe.
 fn hostile() -> Directory {
     let storage = Directory::new().expect("a directory");
@@ -178,7 +190,12 @@ fn nothing_in_a_storage_leads_to_the_host_or_hides_what_is_beside_it() {
     }
     assert!(of("etc").starts_with("l\t4\t") && of("etc").ends_with("\t/etc"));
     assert!(of("pipe").starts_with('?'), "{}", of("pipe"));
-    assert!(of("pooled").starts_with('d') || of("pooled").starts_with('?'));
+    let pooled: Vec<&str> = text.lines().filter(|line| line.contains("/pooled\t")).collect();
+    assert!(pooled.iter().any(|line| line.contains("\t?\t")), "{pooled:?}");
+    assert_eq!(ended.code, Some(3), "damage is told");
+    for damaged in ["forged", "linked", "piped", "short", "pipe", "pooled"] {
+        assert!(ended.stderr.contains(&format!("/{damaged}: ")), "{damaged} in\n{}", ended.stderr);
+    }
     for host in ["passwd\t", "hostname\t", "2026-01-03_0304", "2026-01-05_0304/share\td"] {
         assert!(!text.contains(host), "{host} in\n{text}");
     }

@@ -3,6 +3,7 @@
 use super::message::{RUNS_MAX, WINDOW_BYTES};
 use super::nodes::encode_page;
 use super::*;
+use spelunk_formats::backup::urbackup::{Metadata, Stream};
 use spelunk_tree::{
     Attr, Case, Cursor, Device, DiskInfo, Entry, Error, ErrorKind, Kind, LayerInfo, Listed, Name, NodeId,
     Page, ParentRef, Place, Run, StreamInfo, Time, TreeInfo, VolumeInfo, Xattr, Xattrs, limits,
@@ -371,4 +372,28 @@ fn damaged_runs_never_leave_the_files() {
             }
         }
     }
+}
+
+#[test]
+fn metadata_of_a_backed_up_file_come_back_as_sent_and_a_target_of_no_link_is_refused() {
+    let metadata = Metadata {
+        kind: Some(Kind::Symlink),
+        attr: Attr::new(Kind::File),
+        link_target: Some(b"../x".to_vec()),
+        xattrs: vec![Xattr::new(&b"user.a"[..], b"b".to_vec()).unwrap()],
+        lost_xattrs: 1,
+        streams: vec![Stream { name: Name::new(&b"s"[..]).unwrap(), size: 2, offset: 3 }],
+    };
+    let bytes = metadata.to_bytes();
+    let mut no_link = bytes.clone();
+    let at = bytes.windows(4).position(|window| window == b"../x").unwrap() - 5;
+    no_link[at] = 0;
+
+    assert_eq!(Metadata::from_bytes(&bytes), Ok(metadata));
+    assert_eq!(Metadata::from_bytes(&no_link), Err(Malformed("a target of no link")));
+    for len in 0..bytes.len() {
+        assert!(Metadata::from_bytes(&bytes[..len]).is_err(), "cut to {len} bytes");
+    }
+    let request = Request::Metadata { lens: vec![1, 2], is_full: true };
+    assert_eq!(Request::from_bytes(&request.to_bytes()), Ok(request));
 }

@@ -61,7 +61,7 @@ fn only_finished_backups_of_clients_are_found() {
         clients[0].backups.iter().map(|backup| (backup.moment.name(), items(backup))).collect()
     };
     let files = ("2026-01-02_0304".to_owned(), vec!["share".to_owned()]);
-    assert_eq!(found(&before), [files.clone()]);
+    assert_eq!(found(&before), std::slice::from_ref(&files));
     assert_eq!(found(&after), [files, ("2026-01-02_0305".to_owned(), vec!["dev_sda1".to_owned()])]);
     assert!(super::probe(root) && !super::probe(&root.join("pc")));
 }
