@@ -8,6 +8,7 @@ mod bad_input;
 mod faults;
 mod images;
 mod jail;
+mod metadata;
 mod processes;
 mod trees;
 
@@ -49,6 +50,7 @@ const TESTS: &[(&str, fn())] = &[
     ("faults::hanging_worker_is_given_up_at_the_deadline", faults::hanging),
     ("faults::many_deaths_are_survived", faults::many_deaths),
     ("faults::worker_that_cannot_open_again_is_an_error", faults::image_changed),
+    ("metadata::damage_and_a_killed_worker_do_not_concern_other_files", metadata::batches),
     ("processes::dropped_disk_leaves_no_process", processes::dropped),
     ("inner::processes::killed_host_leaves_no_process", processes::orphans),
     ("processes::worker_dies_with_its_supervisor", processes::supervisor_killed),

@@ -50,7 +50,8 @@ struct Unparsed {
     name: Name,
     next: Cursor,
     found: Result<Found>,
-    tail: Result<Option<Tail>>,
+    /// The bytes alone: so many files cannot be open at once.
+    tail: Result<Option<Vec<u8>>>,
 }
 
 impl FileBackup {
@@ -193,7 +194,7 @@ impl FileBackup {
         let mut tails = Vec::new();
         for entry in batch.iter_mut() {
             if let Ok(Some(tail)) = &mut entry.tail {
-                tails.push(std::mem::take(&mut tail.bytes));
+                tails.push(std::mem::take(tail));
             }
         }
         let mut parsed = self.worker.parse(&tails, Detail::Listing).into_iter();
@@ -306,8 +307,9 @@ impl Tree for FileBackup {
         for (next, name) in &listing[start..end] {
             let found = jailed::look(&parent.data, name.as_bytes());
             let tail = found.as_ref().map_or(Ok(None), |found| self.tail(&parent, name, *found));
+            let tail = tail.map(|tail| tail.map(|tail| tail.bytes));
             if let Ok(Some(tail)) = &tail {
-                bytes = bytes.saturating_add(tail.bytes.len());
+                bytes = bytes.saturating_add(tail.len());
             }
             batch.push(Unparsed { name: name.clone(), next: *next, found, tail });
             if batch.len() >= BATCH_MAX || bytes >= BATCH_BYTES_MAX {
