@@ -1,4 +1,4 @@
-//! ZIP archives: compressed ([`write`]), and stored ones of which any range can be had ([`Plan`]).
+//! ZIP archives: compressed ([`write()`]), and stored ones of which any range can be had ([`Plan`]).
 //!
 //! **Compressed.** A file up to 1 MiB is read and deflated as a whole; a larger one in pieces of 1 MiB whose
 //! streams end at a byte and are put together, so that one file keeps all threads busy. What does not
