@@ -140,7 +140,8 @@ impl<'a> Mounted<'a> {
         command.args(["--no-cache", "--repo"]).arg(repository).arg("mount").arg(at);
         self.serve(command, at, Step::Server)?;
         self.steps.push(Step::Mount(at.to_owned()));
-        self.root = at.join("snapshots/latest");
+        // The directory itself, since find does not go into a link to it.
+        self.root = fs::canonicalize(at.join("snapshots/latest"))?;
         Ok(())
     }
 

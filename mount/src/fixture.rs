@@ -1,8 +1,8 @@
 //! A tree in memory, for tests of what walks trees: it can be broken in ways that no mkfs makes.
 
 use spelunk_tree::{
-    Attr, Case, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, Place, Result, Run,
-    StreamInfo, Tree, TreeInfo, Xattr, push_run,
+    Attr, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, Place, Result, Run, StreamInfo,
+    Tree, TreeInfo, Xattr, push_run,
 };
 use std::collections::HashMap;
 
@@ -38,20 +38,7 @@ const PAGE: usize = 2;
 
 /// A tree with these nodes.
 pub fn tree(nodes: impl IntoIterator<Item = (u64, Node)>) -> MemoryTree {
-    let info = TreeInfo {
-        filesystem: "memory".to_owned(),
-        label: Vec::new(),
-        uuid: String::new(),
-        case: Case::Sensitive,
-        block_bytes: 1,
-        size_bytes: 0,
-        free_bytes: None,
-        nodes: None,
-        free_nodes: None,
-        xattr_prefixes: None,
-        written: None,
-        notes: Vec::new(),
-    };
+    let info = TreeInfo::new("memory");
     MemoryTree { info, nodes: nodes.into_iter().collect() }
 }
 

@@ -38,5 +38,9 @@ pub use doctor::{
 };
 pub use host::{Detail, Disk, MetadataWorker, OpenOptions, Stats};
 pub use jail::close_inherited;
-pub use spelunk_formats::backup::urbackup;
 pub use worker::{WORKER_COMMAND, worker_main};
+
+/// Metadata of UrBackup's file backups, as [`MetadataWorker`] tells them; not their parser, which is for the jail.
+pub mod urbackup {
+    pub use spelunk_formats::backup::urbackup::{HEAD_BYTES, Metadata, Stream, TAIL_BYTES_MAX, tail_offset};
+}

@@ -120,20 +120,8 @@ impl View {
     /// `NotFound` when there is no such volume; when nothing can be shown where that is not a matter of
     /// listing broken volumes.
     pub fn of_disk(disk: &Disk, layout: Layout, only: Option<u32>) -> Result<View, Error> {
-        View::of_trees(disk.info(), volumes::trees_of(disk), layout, only)
-    }
-
-    /// As [`View::of_disk`]; `trees` stand in the order of [`DiskInfo::volumes`].
-    ///
-    /// # Errors
-    /// As [`View::of_disk`].
-    pub fn of_trees(
-        info: &DiskInfo,
-        trees: Vec<Option<Arc<dyn Tree>>>,
-        layout: Layout,
-        only: Option<u32>,
-    ) -> Result<View, Error> {
-        let parts = volumes::parts(info, trees, only)?;
+        let info = disk.info();
+        let parts = volumes::parts(info, volumes::trees_of(disk), only)?;
         if parts.is_empty()
             && let Some(number) = only
         {
@@ -186,44 +174,4 @@ fn no_such_volume(info: &DiskInfo, number: u32) -> Error {
     let shown = info.volumes.iter().filter(|volume| volumes::is_worth_showing(volume));
     let names: Vec<String> = shown.map(VolumeInfo::directory_name).collect();
     if names.is_empty() { error } else { error.hint(format!("this disk has {}", names.join(", "))) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::fixture::{Node, view, view_of_volumes};
-    use spelunk_mount::walk;
-    use spelunk_tree::{Error as TreeError, Name};
-
-    fn file_at_root() -> impl IntoIterator<Item = (u64, Node)> {
-        [(1, Node::Directory(vec![("file", 2)])), (2, Node::File(b""))]
-    }
-
-    fn top(view: &View) -> Vec<String> {
-        let (entries, failure) = walk::sorted(view.tree(), view.tree().root(), 99);
-        assert_eq!(failure, None);
-        let name = |name: &Name| String::from_utf8_lossy(name.as_bytes()).into_owned();
-        let line = |entry: Result<spelunk_tree::Entry, walk::Broken>| match entry {
-            Ok(entry) => name(&entry.name),
-            Err(broken) => format!("! {}", broken.name.as_ref().map(name).unwrap_or_default()),
-        };
-        entries.into_iter().map(line).collect()
-    }
-
-    #[test]
-    fn one_volume_is_the_root_and_several_are_directories() {
-        let nodes = || file_at_root().into_iter().collect();
-
-        assert_eq!(top(&view(file_at_root())), ["file"]);
-        assert_eq!(top(&view_of_volumes(vec![Ok(nodes()), Ok(nodes())])), ["p1", "p2"]);
-    }
-
-    #[test]
-    fn damaged_volume_is_listed_beside_a_good_one() {
-        let nodes = file_at_root().into_iter().collect();
-
-        let view = view_of_volumes(vec![Err(TreeError::corrupt("bad superblock")), Ok(nodes)]);
-
-        assert_eq!(top(&view), ["! p1", "p2"]);
-    }
 }

@@ -167,9 +167,6 @@ fn end_as_by_closed_pipe() -> ExitCode {
 }
 
 #[cfg(test)]
-mod fixture;
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -277,3 +277,6 @@ fn close_idle_items(library: &Arc<Library>) -> Result<()> {
     let thread = std::thread::Builder::new().name("library-idle".to_owned()).spawn(watch);
     thread.map(drop).map_err(|error| Error::from_io("starting a thread", &error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,7 +182,7 @@ enum Where {
 
 impl LibraryTree {
     pub(super) fn new(library: Arc<Library>) -> LibraryTree {
-        LibraryTree { library, info: info() }
+        LibraryTree { library, info: TreeInfo { case: Case::PerDirectory, ..TreeInfo::new("library") } }
     }
 
     fn find(&self, node: NodeId) -> Result<Where> {
@@ -209,11 +209,25 @@ impl LibraryTree {
 }
 
 /// The node of an item's tree as one of the library.
-fn outside(node: NodeId, tree: &dyn Tree, slot: u32) -> NodeId {
+///
+/// # Errors
+/// `Corrupt` for one that has the number of the root here, and is not the root: no reader gives it to a good node.
+fn outside(node: NodeId, tree: &dyn Tree, slot: u32) -> Result<NodeId> {
     if node == tree.root() {
-        NodeId::new(ITEM_ROOT).unwrap_or(node).in_tree(slot)
-    } else {
-        node.in_tree(slot)
+        return Ok(NodeId::new(ITEM_ROOT)?.in_tree(slot));
+    }
+    if node.get() == ITEM_ROOT {
+        return Err(Error::corrupt("an entry whose number is 0"));
+    }
+    Ok(node.in_tree(slot))
+}
+
+/// A line of a listing of an item's tree as one of the library.
+fn outside_listed(listed: Listed, tree: &dyn Tree, slot: u32) -> Listed {
+    let Listed::Entry { entry, next } = listed else { return listed };
+    match outside(entry.node, tree, slot) {
+        Ok(node) => Listed::Entry { entry: Entry { node, ..entry }, next },
+        Err(error) => Listed::Broken { name: Some(entry.name), error, next },
     }
 }
 
@@ -234,7 +248,7 @@ impl Tree for LibraryTree {
             }
             Where::Item { tree, node, slot } => {
                 let entry = tree.lookup(node, name)?;
-                Ok(Entry { node: outside(entry.node, tree.as_ref(), slot), ..entry })
+                Ok(Entry { node: outside(entry.node, tree.as_ref(), slot)?, ..entry })
             }
         }
     }
@@ -243,13 +257,10 @@ impl Tree for LibraryTree {
         match self.find(dir)? {
             Where::Own(seen, place) => Ok(page(seen.entries(place)?, cursor, max)),
             Where::Item { tree, node, slot } => {
-                let mut page = tree.list(node, cursor, max)?;
-                for listed in &mut page.entries {
-                    if let Listed::Entry { entry, .. } = listed {
-                        entry.node = outside(entry.node, tree.as_ref(), slot);
-                    }
-                }
-                Ok(page)
+                let page = tree.list(node, cursor, max)?;
+                let entries = page.entries.into_iter();
+                let entries = entries.map(|listed| outside_listed(listed, tree.as_ref(), slot)).collect();
+                Ok(Page { entries, ..page })
             }
         }
     }
@@ -328,21 +339,4 @@ fn page(mut entries: Vec<Entry>, cursor: Cursor, max: usize) -> Page {
         Listed::Entry { next, .. } | Listed::Broken { next, .. } => *next,
     });
     Page { entries, next }
-}
-
-fn info() -> TreeInfo {
-    TreeInfo {
-        filesystem: "library".to_owned(),
-        label: Vec::new(),
-        uuid: String::new(),
-        case: Case::PerDirectory,
-        block_bytes: 4096,
-        size_bytes: 0,
-        free_bytes: None,
-        nodes: None,
-        free_nodes: None,
-        xattr_prefixes: None,
-        written: None,
-        notes: Vec::new(),
-    }
 }

@@ -117,6 +117,26 @@ pub struct TreeInfo {
     pub notes: Vec<String>,
 }
 
+impl TreeInfo {
+    /// A tree of which nothing else is known.
+    pub fn new(filesystem: impl Into<String>) -> TreeInfo {
+        TreeInfo {
+            filesystem: filesystem.into(),
+            label: Vec::new(),
+            uuid: String::new(),
+            case: Case::Sensitive,
+            block_bytes: 4096,
+            size_bytes: 0,
+            free_bytes: None,
+            nodes: None,
+            free_nodes: None,
+            xattr_prefixes: None,
+            written: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// How a tree compares names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Case {

@@ -173,20 +173,7 @@ mod tests {
     use spelunk_tree::ErrorKind;
 
     fn view(options: &str) -> View {
-        let tree = TreeInfo {
-            filesystem: "test".to_owned(),
-            label: Vec::new(),
-            uuid: String::new(),
-            case: spelunk_tree::Case::Sensitive,
-            block_bytes: 1 << 31,
-            size_bytes: 0,
-            free_bytes: None,
-            nodes: None,
-            free_nodes: None,
-            xattr_prefixes: None,
-            written: None,
-            notes: Vec::new(),
-        };
+        let tree = TreeInfo { block_bytes: 1 << 31, ..TreeInfo::new("test") };
         View::new(&tree, NodeId::new(2).unwrap(), &Options::parse([options]).unwrap())
     }
 

@@ -42,6 +42,8 @@ const BACKGROUND_MAX: u16 = 64;
 const LINK_TARGET_BYTES_MAX: usize = 4095;
 /// An extended attribute of the root by which `spelunk umount` learns whom to wait for. It is not listed.
 pub(super) const PROCESS_XATTR: &str = "user.spelunk.process";
+/// The one that holds a node's POSIX ACL.
+const ACL_XATTR: &[u8] = b"system.posix_acl_access";
 /// What a directory without a known parent shows as `..`, as libfuse does.
 const UNKNOWN_INO: INodeNo = INodeNo(0xFFFF_FFFF);
 
@@ -70,6 +72,8 @@ pub(super) struct Presenter {
 impl Presenter {
     pub(super) fn new(tree: Arc<dyn Tree>, options: &Options, linger: Linger) -> Presenter {
         let root = tree.root();
+        let can_have_acls = xattrs::can_be(tree.info(), ACL_XATTR);
+        let has_acls = can_have_acls && (options.access != Access::Mounter || options.default_permissions);
         Presenter {
             root,
             view: View::new(tree.info(), root, options),
@@ -79,7 +83,7 @@ impl Presenter {
             streams: (options.streams == Streams::Colon).then(StreamTable::default),
             root_ttl: if options.access == Access::Root { NEVER } else { FOREVER },
             linger,
-            has_acls: options.access != Access::Mounter || options.default_permissions,
+            has_acls,
             opens_unasked: InitFlags::empty(),
         }
     }
@@ -182,7 +186,7 @@ impl Presenter {
         }
         let Inode::Node(node) = self.inode(ino)? else { return Ok(None) };
         if !xattrs::can_be(self.tree.info(), name) {
-            return Ok(None);
+            return Err(Error::unsupported("no file of this guest can have such an attribute"));
         }
         let xattrs = self.xattrs.of(self.tree.as_ref(), ino.0, node)?;
         Ok(xattrs.iter().find(|xattr| xattr.name() == name).map(|xattr| xattr.value().to_vec()))
@@ -194,7 +198,12 @@ impl Presenter {
     }
 
     /// One line of a listing: its name, attributes and how long they hold.
-    fn line<'a>(&self, ino: INodeNo, line: &Line<'a>) -> Option<(&'a OsStr, FileAttr, Duration)> {
+    fn line<'a>(
+        &self,
+        ino: INodeNo,
+        ttl: Duration,
+        line: &Line<'a>,
+    ) -> Option<(&'a OsStr, FileAttr, Duration)> {
         match line {
             Line::Own => {
                 let own = self.view.bare(self.shown_number(ino), FileType::Directory);
@@ -204,7 +213,7 @@ impl Presenter {
             Line::Listed(Listed::Entry { entry, .. }) => {
                 let name = OsStr::from_bytes(entry.name.as_bytes());
                 match self.show(entry.node, &entry.attr) {
-                    Ok(attr) => Some((name, attr, self.ttl(ino))),
+                    Ok(attr) => Some((name, attr, ttl)),
                     Err(error) => Some(self.broken_line(name, &error)),
                 }
             }
@@ -241,8 +250,8 @@ impl Presenter {
         offset: u64,
         mut add: impl FnMut(&OsStr, &FileAttr, u64, Duration) -> bool,
     ) -> Result<()> {
-        let dir = self.node(ino)?;
-        self.listings.serve(self.tree.as_ref(), dir, offset, |line, after| match self.line(ino, &line) {
+        let (dir, ttl) = (self.node(ino)?, self.ttl(ino));
+        self.listings.serve(self.tree.as_ref(), dir, offset, |line, after| match self.line(ino, ttl, &line) {
             None => Taken::Skipped,
             Some((name, attr, ttl)) if add(name, &attr, after, ttl) => Taken::Full,
             Some(_) => Taken::Yes,

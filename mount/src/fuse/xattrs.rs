@@ -107,18 +107,8 @@ mod tests {
     #[test]
     fn names_that_a_guest_does_not_know_need_not_be_asked_for() {
         let tree = |prefixes: Option<&[&str]>| TreeInfo {
-            filesystem: "test".to_owned(),
-            label: Vec::new(),
-            uuid: String::new(),
-            case: spelunk_tree::Case::Sensitive,
-            block_bytes: 512,
-            size_bytes: 0,
-            free_bytes: None,
-            nodes: None,
-            free_nodes: None,
             xattr_prefixes: prefixes.map(|all| all.iter().map(|one| (*one).to_owned()).collect()),
-            written: None,
-            notes: Vec::new(),
+            ..TreeInfo::new("test")
         };
 
         assert!(can_be(&tree(None), b"security.selinux"));

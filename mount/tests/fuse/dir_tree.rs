@@ -2,8 +2,8 @@
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use spelunk_tree::{
-    Attr, Case, Cursor, Device, Entry, Error, Kind, Listed, Name, NodeId, Page, Place, Result, Run,
-    StreamInfo, Time, Tree, TreeInfo, Xattr, Xattrs, push_run,
+    Attr, Cursor, Device, Entry, Error, Kind, Listed, Name, NodeId, Page, Place, Result, Run, StreamInfo,
+    Time, Tree, TreeInfo, Xattr, Xattrs, push_run,
 };
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -51,18 +51,11 @@ impl DirTree {
 
 pub fn info(filesystem: &str) -> TreeInfo {
     TreeInfo {
-        filesystem: filesystem.to_owned(),
-        label: Vec::new(),
-        uuid: String::new(),
-        case: Case::Sensitive,
-        block_bytes: 4096,
         size_bytes: 1000 * 4096,
         free_bytes: Some(300 * 4096),
         nodes: Some(77),
         free_nodes: Some(33),
-        xattr_prefixes: None,
-        written: None,
-        notes: Vec::new(),
+        ..TreeInfo::new(filesystem)
     }
 }
 

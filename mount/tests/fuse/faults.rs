@@ -226,6 +226,21 @@ fn extended_attributes_of_all_sizes_come_through() {
 }
 
 #[test]
+fn attributes_that_a_guest_cannot_have_are_not_supported_and_access_does_not_depend_on_them() {
+    let mut tree = MemoryTree::new();
+    tree.limit_xattrs(&["user."]);
+    tree.add("file", file(b"content"));
+    // Whoever is not the owner is let in by an ACL, if there can be one, and then by the mode.
+    let Some(mounted) = Mounted::new(tree, "uid=1234,gid=5678,umask=022,default_permissions") else { return };
+    let get = |name: &str| rustix::fs::getxattr(mounted.path().join("file"), name, &mut [0; 64][..]);
+
+    assert_eq!(get("user.none"), Err(rustix::io::Errno::NODATA));
+    assert_eq!(get("security.selinux"), Err(rustix::io::Errno::OPNOTSUPP));
+    assert_eq!(get("system.posix_acl_access"), Err(rustix::io::Errno::OPNOTSUPP));
+    assert_eq!(printed(mounted.path(), "cat file"), "content");
+}
+
+#[test]
 fn owners_and_modes_of_a_guest_without_them_come_from_the_options() {
     let mut tree = MemoryTree::new();
     tree.add("file", file(b""));

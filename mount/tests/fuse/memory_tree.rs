@@ -49,6 +49,11 @@ impl MemoryTree {
         MemoryTree { info: info("memory"), nodes: vec![directory()] }
     }
 
+    /// Lets no node have extended attributes whose names do not begin like this.
+    pub fn limit_xattrs(&mut self, prefixes: &[&str]) {
+        self.info.xattr_prefixes = Some(prefixes.iter().map(|prefix| (*prefix).to_owned()).collect());
+    }
+
     /// Adds a node under a name in the root, and returns its index.
     pub fn add(&mut self, child: &str, node: Node) -> usize {
         self.add_to(0, child, node)

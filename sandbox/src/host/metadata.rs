@@ -4,19 +4,18 @@
 //! worker, and gets back what they say.
 
 use super::OpenOptions;
+use super::keeper::Keeper;
 use super::line::Lost;
-use super::link::delay;
 use super::running::Running;
 use crate::wire::message::METADATA_MAX;
 use crate::wire::{Malformed, Request, Status, Wire, whole};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use spelunk_formats::backup::urbackup::Metadata;
 use spelunk_tree::{Error, Result};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 const DOING: &str = "parsing the metadata of backed-up files";
 
@@ -36,19 +35,13 @@ pub enum Detail {
 /// lost, and gone when this is dropped.
 pub struct MetadataWorker {
     deadline: Duration,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    running: Option<Arc<Running>>,
-    deaths: VecDeque<Instant>,
+    keeper: Keeper,
 }
 
 impl MetadataWorker {
     /// Starts nothing yet.
     pub fn new(options: &OpenOptions) -> MetadataWorker {
-        MetadataWorker { deadline: options.deadline, state: Mutex::default() }
+        MetadataWorker { deadline: options.deadline, keeper: Keeper::default() }
     }
 
     /// Parses the metadata of each file (without the chunk hashes), in order. What cannot be parsed, or loses
@@ -121,36 +114,17 @@ impl MetadataWorker {
                 other => other.map_err(Lost::Broke),
             }
         });
-        parsed.inspect_err(|_| self.bury(running))
-    }
-
-    fn bury(&self, lost: &Arc<Running>) {
-        lost.lose();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.running.as_ref().is_some_and(|running| Arc::ptr_eq(running, lost)) {
-            state.running = None;
-            state.deaths.push_back(Instant::now());
-        }
+        parsed.inspect_err(|_| self.keeper.bury(running))
     }
 
     /// The worker; another one when it was lost.
     fn running(&self) -> Result<Arc<Running>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = &state.running {
-            return Ok(running.clone());
-        }
-        // Others wait for the lock meanwhile: they need the worker too.
-        std::thread::sleep(delay(&mut state.deaths));
-        let started = Running::start_without_disk(self.deadline);
-        let running = Arc::new(started.inspect_err(|_| state.deaths.push_back(Instant::now()))?);
-        state.running = Some(running.clone());
-        Ok(running)
+        self.keeper.running(|| Running::start_without_disk(self.deadline))
     }
 
     /// The process id of the worker, while there is one.
     pub fn worker_pid(&self) -> Option<u32> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.running.as_ref().map(|running| running.pid())
+        self.keeper.worker_pid()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod files_ahead;
 mod image;
+mod keeper;
 pub(crate) mod line;
 mod link;
 mod list_ahead;

@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use spelunk_sandbox::urbackup::Metadata;
 use spelunk_sandbox::{Detail, MetadataWorker};
 use spelunk_tree::{
-    Attr, Case, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, Result, StreamInfo, Tree,
+    Attr, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, Result, StreamInfo, Tree,
     TreeInfo, Xattr, Xattrs, limits,
 };
 use std::collections::VecDeque;
@@ -67,7 +67,7 @@ impl FileBackup {
         let hashes = jailed::directory(&backup, b".hashes")
             .and_then(|hashes| jailed::directory_or_pooled(&client, hashes, share.as_bytes()));
         Ok(FileBackup {
-            info: info(),
+            info: TreeInfo::new("urbackup"),
             client,
             share: Arc::new(Directory { data, hashes }),
             worker,
@@ -241,11 +241,11 @@ fn attr(
     link: impl FnOnce() -> Result<Vec<u8>>,
 ) -> Result<Attr> {
     let is_damage = |kind| matches!(kind, ErrorKind::Corrupt | ErrorKind::Unsupported | ErrorKind::Limit);
-    let is_damaged = match &metadata {
-        Err(error) if !is_damage(error.kind()) => return metadata.map(|_| Attr::new(Kind::File)),
-        metadata => metadata.is_err(),
+    let (metadata, is_damaged) = match metadata {
+        Ok(metadata) => (metadata, false),
+        Err(error) if is_damage(error.kind()) => (None, true),
+        Err(error) => return Err(error),
     };
-    let metadata = metadata.unwrap_or(None);
     let kind = kind(found, metadata.as_ref());
     let mut attr = match metadata {
         Some(metadata) => Attr { kind, ..metadata.attr },
@@ -378,23 +378,6 @@ fn read(file: &File, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         }
     }
     Ok(done)
-}
-
-fn info() -> TreeInfo {
-    TreeInfo {
-        filesystem: "urbackup".to_owned(),
-        label: Vec::new(),
-        uuid: String::new(),
-        case: Case::Sensitive,
-        block_bytes: 4096,
-        size_bytes: 0,
-        free_bytes: None,
-        nodes: None,
-        free_nodes: None,
-        xattr_prefixes: None,
-        written: None,
-        notes: Vec::new(),
-    }
 }
 
 /// What was used lately, by node.

@@ -63,9 +63,9 @@ fn windows() -> Vec<u8> {
     let times: Vec<u8> =
         (1..=4u64).flat_map(|seconds| varint(116_444_736_000_000_000 + seconds * 10_000_000)).collect();
     let stat = [&[1][..], &0x420u32.to_le_bytes(), &times].concat();
-    let target: Vec<u8> = r"C:\x".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let head =
-        [&TAG_SYMLINK.to_le_bytes()[..], &[0, 0, 0, 0], &[0, 0, 0, 0], &[0, 0, 8, 0], &[0; 4]].concat();
+    // The path as the system resolves it, and as it is printed.
+    let target: Vec<u8> = r"\??\C:\xC:\x".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let head = [&TAG_SYMLINK.to_le_bytes()[..], &[0; 4], &[0, 0, 16, 0], &[16, 0, 8, 0], &[0; 4]].concat();
     let streams = [
         stream(3, "", b"descriptor"),
         stream(4, ":Zone.Identifier:$DATA", b"[ZoneTransfer]"),

@@ -2,20 +2,16 @@
 
 use super::reader::Reader;
 use super::{Metadata, Stream};
-use crate::bytes::{add, array, count, index};
-use spelunk_tree::{Error, Kind, Name, Result, Time, Xattr, limits, wtf8_from_utf16};
+use crate::bytes::{add, count, index};
+use crate::guest::ntfs::link;
+use crate::guest::ntfs::reparse::Reparse;
+use spelunk_tree::{Error, Kind, Name, Result, Time, Xattr, limits};
 
 /// Kinds of streams (`WIN32_STREAM_ID.dwStreamId`) that something is shown of.
 const STREAM_EA: u32 = 2;
 const STREAM_SECURITY: u32 = 3;
 const STREAM_ALTERNATE: u32 = 4;
 const STREAM_REPARSE: u32 = 8;
-
-/// Reparse points that are links, and where a symbolic link's names begin and flags stand.
-const TAG_SYMLINK: u32 = 0xA000_000C;
-const TAG_MOUNT_POINT: u32 = 0xA000_0003;
-/// Bytes of a reparse point's tag, length and reserved field.
-const REPARSE_HEAD_BYTES: usize = 8;
 
 /// Streams of one file, of all kinds.
 const STREAMS_MAX: usize = 2 * limits::STREAMS_MAX;
@@ -93,29 +89,11 @@ fn units(bytes: &[u8]) -> Result<Vec<u16>> {
     Ok(pairs.iter().copied().map(u16::from_le_bytes).collect())
 }
 
-/// A reparse point: its tag, and where it leads if it is a link. As the NTFS reader shows it: what is printed
-/// for people when there is that, with `/` between the names.
+/// A reparse point: its tag, what the file is by it, and where it leads if it is a link.
 fn parse_reparse(data: &[u8], metadata: &mut Metadata) -> Result<()> {
-    let tag = u32::from_le_bytes(array(data, 0)?);
-    metadata.attr.reparse_tag = Some(tag);
-    // The path buffer stands behind four lengths, and the flags that only a symbolic link has.
-    let names_offset = match tag {
-        TAG_SYMLINK => REPARSE_HEAD_BYTES + 12,
-        TAG_MOUNT_POINT => REPARSE_HEAD_BYTES + 8,
-        _ => return Ok(()),
-    };
-    let field = |at: usize| array(data, at).map(|bytes| usize::from(u16::from_le_bytes(bytes)));
-    let name =
-        |offset: usize, len: usize| crate::bytes::range(data, names_offset.saturating_add(offset), len);
-    let substitute = name(field(8)?, field(10)?)?;
-    let printed = name(field(12)?, field(14)?)?;
-    let target = if printed.is_empty() { substitute } else { printed };
-    let mut target = wtf8_from_utf16(&units(target)?);
-    target.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
-    if target.len() > limits::LINK_TARGET_BYTES_MAX {
-        return Err(Error::limit(format!("a link target of {} bytes", target.len())));
-    }
-    metadata.kind = Some(Kind::Symlink);
-    metadata.link_target = Some(target);
+    let reparse = Reparse::parse(data.to_vec())?;
+    metadata.attr.reparse_tag = Some(reparse.tag);
+    metadata.kind = Some(reparse.kind(Kind::File)).filter(|&kind| kind != Kind::File);
+    metadata.link_target = reparse.link()?.as_ref().map(link::text_alone).transpose()?;
     Ok(())
 }

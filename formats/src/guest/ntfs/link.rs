@@ -68,10 +68,7 @@ impl Ntfs {
             Link::Relative(path) => with_slashes(path),
             Link::Absolute(path) => self.absolute_text(node, path)?,
         };
-        if text.len() > limits::LINK_TARGET_BYTES_MAX {
-            return Err(Error::limit(format!("a link's target of {} bytes", text.len())));
-        }
-        Ok(text)
+        check_len(text)
     }
 
     fn absolute_text(&self, node: &Node, path: &[u16]) -> Result<Vec<u8>> {
@@ -148,6 +145,30 @@ impl Ntfs {
         }
         dos.ok_or_else(|| Error::corrupt("a file without name"))
     }
+}
+
+/// The text of a link whose volume cannot be looked into: that of a file in a backup. A path from the volume's root on
+/// is absolute then.
+///
+/// # Errors
+/// `Limit` for a text that is too long.
+pub(crate) fn text_alone(link: &Link) -> Result<Vec<u8>> {
+    let text = match link {
+        Link::Posix(text) => text.clone(),
+        Link::Relative(path) => with_slashes(path),
+        Link::Absolute(path) => match take_apart(path) {
+            Absolute::Here(path) | Absolute::Drive(path, _) => with_slashes(path),
+            Absolute::Elsewhere(path) => elsewhere_text(path),
+        },
+    };
+    check_len(text)
+}
+
+fn check_len(text: Vec<u8>) -> Result<Vec<u8>> {
+    if text.len() > limits::LINK_TARGET_BYTES_MAX {
+        return Err(Error::limit(format!("a link's target of {} bytes", text.len())));
+    }
+    Ok(text)
 }
 
 /// Takes an absolute path apart. The prefixes of Windows' object namespace go.

@@ -26,7 +26,7 @@ const SYMLINK_RELATIVE: u32 = 1;
 const LX_VERSION: u32 = 2;
 
 /// A reparse point.
-pub(super) struct Reparse {
+pub(crate) struct Reparse {
     /// Says what it is.
     pub tag: u32,
     /// The whole value of the attribute.
@@ -35,7 +35,7 @@ pub(super) struct Reparse {
 
 /// Where a symbolic link leads, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Link {
+pub(crate) enum Link {
     /// A path of Linux.
     Posix(Vec<u8>),
     /// A path of Windows, from the link's directory on.
@@ -49,11 +49,18 @@ impl Reparse {
     ///
     /// # Errors
     /// `Corrupt` when it cannot be read.
-    pub fn read(volume: &Volume, node: &Node) -> Result<Option<Reparse>> {
+    pub(super) fn read(volume: &Volume, node: &Node) -> Result<Option<Reparse>> {
         let stream = Stream::open(volume, node, types::REPARSE_POINT, UNNAMED)?;
         let Some(stream) = stream else { return Ok(None) };
-        let bytes = stream.whole(volume, REPARSE_BYTES_MAX)?;
-        Ok(Some(Reparse { tag: le_u32(&bytes, 0)?, bytes }))
+        Reparse::parse(stream.whole(volume, REPARSE_BYTES_MAX)?).map(Some)
+    }
+
+    /// Takes the whole value of the attribute.
+    ///
+    /// # Errors
+    /// `Corrupt` when there is no tag.
+    pub fn parse(bytes: Vec<u8>) -> Result<Reparse> {
+        Ok(Reparse { tag: le_u32(&bytes, 0)?, bytes })
     }
 
     /// What a node of kind `plain` with this reparse point is shown as.
