@@ -7,6 +7,7 @@
 mod cli;
 mod escape;
 mod library;
+mod server;
 mod volumes;
 
 use spelunk_sandbox::{ATTEMPT_COMMAND, WORKER_COMMAND};
