@@ -8,6 +8,7 @@ mod cli;
 mod escape;
 mod library;
 mod server;
+mod time;
 mod volumes;
 
 use spelunk_sandbox::{ATTEMPT_COMMAND, WORKER_COMMAND};

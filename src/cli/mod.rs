@@ -9,7 +9,6 @@ mod json;
 mod path;
 mod printer;
 mod size;
-mod time;
 
 // The commands.
 mod cat;
@@ -27,7 +26,7 @@ mod zip;
 
 pub use error::{Error, Outcome};
 
-use crate::escape;
+use crate::{escape, time};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;

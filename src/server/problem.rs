@@ -28,6 +28,9 @@ pub struct Problem {
     /// Seconds after which to try again.
     #[serde(skip)]
     retry_after: Option<u64>,
+    /// Bytes that there are, where a range was asked for that there is not.
+    #[serde(skip)]
+    len: Option<u64>,
 }
 
 impl Problem {
@@ -41,6 +44,7 @@ impl Problem {
             causes: Vec::new(),
             hint: None,
             retry_after: None,
+            len: None,
         }
     }
 
@@ -76,6 +80,12 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, kind_name(ErrorKind::Denied), title)
     }
 
+    /// A range outside of the `len` bytes that there are.
+    pub fn no_such_range(len: u64) -> Problem {
+        let status = StatusCode::RANGE_NOT_SATISFIABLE;
+        Problem { len: Some(len), ..Problem::new(status, "range", "There are no such bytes") }
+    }
+
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -85,10 +95,9 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
         let kind = error.kind();
-        let mut chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let safe = |error: &dyn std::error::Error| escape::message(&error.to_string()).into_owned();
-        let detail = chain.next().map(safe);
-        let causes = chain.map(safe).collect();
+        let mut chain = error.chain().map(|link| escape::message(&link.to_string()).into_owned());
+        let detail = chain.next();
+        let causes = chain.collect();
         let retry_after = (kind == ErrorKind::WorkerLost).then_some(1);
         Problem { detail, causes, retry_after, ..Problem::new(status(kind), kind_name(kind), title(kind)) }
     }
@@ -103,6 +112,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(range) = self.len.and_then(|len| HeaderValue::from_str(&format!("bytes */{len}")).ok()) {
+            headers.insert(header::CONTENT_RANGE, range);
         }
         response
     }

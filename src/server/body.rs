@@ -1,0 +1,167 @@
+//! Bodies that come out of backups: read as the client takes them, never held as a whole.
+
+use axum::body::{Body, Bytes};
+use futures_util::stream;
+use spelunk_tree::{Error, Name, NodeId, Tree};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::JoinHandle;
+
+/// Bytes that are read at once. A download holds two such pieces.
+const PIECE_BYTES: u64 = 256 << 10;
+
+/// Pieces of an archive that wait for the client.
+const PIECES_WAITING: usize = 4;
+
+/// How long a client may take for a piece of an archive, before its threads are given to others.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is told when a body ends, however it does.
+pub trait Ending: Send + 'static {
+    /// `sent` bytes were handed out; `failure` is why there are no more, if that was not the end.
+    fn ended(&mut self, sent: u64, failure: Option<&str>);
+}
+
+/// What a client has been given of a body; tells when it ends.
+struct Tally<E: Ending> {
+    ending: E,
+    sent: u64,
+    expected: Option<u64>,
+    failure: Option<String>,
+}
+
+impl<E: Ending> Drop for Tally<E> {
+    fn drop(&mut self) {
+        let is_short = self.expected.is_some_and(|expected| self.sent < expected);
+        if is_short && self.failure.is_none() {
+            self.failure = Some("the client went away".to_owned());
+        }
+        self.ending.ended(self.sent, self.failure.as_deref());
+    }
+}
+
+/// A stretch of a file.
+#[derive(Clone)]
+pub struct Stretch {
+    /// The tree.
+    pub tree: Arc<dyn Tree>,
+    /// The file.
+    pub node: NodeId,
+    /// The stream, if not the main one.
+    pub stream: Option<Name>,
+    /// The bytes.
+    pub range: Range<u64>,
+}
+
+/// A file's body. The next piece is read while the client takes the last one. When one cannot be read the
+/// connection is broken off: a client must not take what it has for the whole.
+pub fn of_file(stretch: Stretch, ending: impl Ending) -> Body {
+    let tally = Tally {
+        ending,
+        sent: 0,
+        expected: Some(stretch.range.end - stretch.range.start),
+        failure: None,
+    };
+    let next = read_ahead(stretch.clone());
+    Body::from_stream(stream::unfold((Some(next), stretch, tally), |(next, mut stretch, mut tally)| async {
+        let piece = match next?.await {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(error)) => {
+                tally.failure = Some(error.to_string());
+                return Some((Err(io::Error::other(error.to_string())), (None, stretch, tally)));
+            }
+            Err(error) => return Some((Err(io::Error::other(error)), (None, stretch, tally))),
+        };
+        stretch.range.start += piece.len() as u64;
+        tally.sent += piece.len() as u64;
+        let next = (!stretch.range.is_empty()).then(|| read_ahead(stretch.clone()));
+        Some((Ok(piece), (next, stretch, tally)))
+    }))
+}
+
+fn read_ahead(stretch: Stretch) -> JoinHandle<Result<Bytes, Error>> {
+    tokio::task::spawn_blocking(move || {
+        let Stretch { tree, node, stream, range } = stretch;
+        let wanted = usize::try_from((range.end - range.start).min(PIECE_BYTES)).unwrap_or(0);
+        let mut piece = vec![0; wanted];
+        let count = tree.read(node, stream.as_ref(), range.start, &mut piece)?;
+        if count == 0 && wanted > 0 {
+            return Err(Error::corrupt("a file that ends before its size"));
+        }
+        piece.truncate(count);
+        Ok(piece.into())
+    })
+}
+
+/// A body that `write` writes, on a thread of its own.
+pub fn of_writer(
+    expected: Option<u64>,
+    mut ending: impl Ending,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), String> + Send + 'static,
+) -> Body {
+    let (sender, receiver) = mpsc::channel(PIECES_WAITING);
+    let work = move || {
+        let mut out = Pieces { sender, piece: Vec::new(), sent: 0, runtime: tokio::runtime::Handle::current() };
+        let done = write(&mut out).and_then(|()| out.flush().map_err(|error| error.to_string()));
+        let is_short = expected.is_some_and(|expected| out.sent < expected);
+        let failure = done.err().or_else(|| is_short.then(|| "the archive ended early".to_owned()));
+        if let Some(failure) = &failure {
+            out.fail(failure);
+        }
+        ending.ended(out.sent, failure.as_deref());
+    };
+    // Ends with the client, whom it finds gone.
+    drop(tokio::task::spawn_blocking(work));
+    let next = |mut receiver: Receiver<io::Result<Bytes>>| async {
+        let piece = receiver.recv().await?;
+        Some((piece, receiver))
+    };
+    Body::from_stream(stream::unfold(receiver, next))
+}
+
+/// Cuts what is written into pieces, and waits while too many are under way.
+struct Pieces {
+    sender: Sender<io::Result<Bytes>>,
+    piece: Vec<u8>,
+    sent: u64,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Pieces {
+    fn send(&mut self, piece: io::Result<Bytes>) -> io::Result<()> {
+        let sending = self.sender.send_timeout(piece, PATIENCE);
+        self.runtime.block_on(sending).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+
+    /// Breaks the connection off.
+    fn fail(&mut self, why: &str) {
+        // Nobody is there who would have to be told.
+        _ = self.send(Err(io::Error::other(why.to_owned())));
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX) - self.piece.len();
+        let taken = bytes.len().min(room);
+        self.piece.extend_from_slice(&bytes[..taken]);
+        if taken == room {
+            self.flush()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::take(&mut self.piece);
+        let count = piece.len() as u64;
+        self.send(Ok(piece.into()))?;
+        self.sent += count;
+        Ok(())
+    }
+}
