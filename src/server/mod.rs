@@ -4,4 +4,5 @@
 //! request ─> headers, limits ─> access (who asks?) ─> api | page | WebDAV ─> Library ─> jailed workers
 //! ```
 
+mod access;
 mod problem;
