@@ -20,6 +20,7 @@ mod ls;
 mod man;
 mod manifest;
 mod mount;
+mod serve;
 mod tar;
 mod umount;
 mod zip;
@@ -89,6 +90,7 @@ enum Command {
     Manifest(manifest::Args),
     Mount(mount::Args),
     Umount(umount::Args),
+    Serve(serve::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -107,6 +109,7 @@ impl Command {
             Command::Manifest(args) => manifest::run(&args),
             Command::Mount(args) => mount::run(&args),
             Command::Umount(args) => umount::run(&args),
+            Command::Serve(args) => serve::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
@@ -119,8 +122,8 @@ pub fn main() -> ExitCode {
     start_log();
     let arguments: Vec<OsString> = find::accept_single_dashes(std::env::args_os()).collect();
     let Some(command) = Cli::parse_from(arguments).command else { return print_help() };
-    // A mount must be unmounted first.
-    if !matches!(command, Command::Mount(_)) {
+    // A mount must be unmounted first, and a server stopped.
+    if !matches!(command, Command::Mount(_) | Command::Serve(_)) {
         exit_on_interrupt();
     }
     match command.run() {

@@ -165,6 +165,14 @@ impl Library {
         Arc::new(LibraryTree::new(self.clone()))
     }
 
+    /// All backups, as known some seconds ago at most.
+    ///
+    /// # Errors
+    /// When no place can be read.
+    pub fn catalogue(&self) -> Result<Arc<Catalogue>> {
+        Ok(self.seen()?.catalogue.clone())
+    }
+
     /// What is known of the backups, not older than some seconds.
     ///
     /// # Errors

@@ -59,12 +59,8 @@ pub struct Stretch {
 /// A file's body. The next piece is read while the client takes the last one. When one cannot be read the
 /// connection is broken off: a client must not take what it has for the whole.
 pub fn of_file(stretch: Stretch, ending: impl Ending) -> Body {
-    let tally = Tally {
-        ending,
-        sent: 0,
-        expected: Some(stretch.range.end - stretch.range.start),
-        failure: None,
-    };
+    let tally =
+        Tally { ending, sent: 0, expected: Some(stretch.range.end - stretch.range.start), failure: None };
     let next = read_ahead(stretch.clone());
     Body::from_stream(stream::unfold((Some(next), stretch, tally), |(next, mut stretch, mut tally)| async {
         let piece = match next?.await {
@@ -104,7 +100,8 @@ pub fn of_writer(
 ) -> Body {
     let (sender, receiver) = mpsc::channel(PIECES_WAITING);
     let work = move || {
-        let mut out = Pieces { sender, piece: Vec::new(), sent: 0, runtime: tokio::runtime::Handle::current() };
+        let mut out =
+            Pieces { sender, piece: Vec::new(), sent: 0, runtime: tokio::runtime::Handle::current() };
         let done = write(&mut out).and_then(|()| out.flush().map_err(|error| error.to_string()));
         let is_short = expected.is_some_and(|expected| out.sent < expected);
         let failure = done.err().or_else(|| is_short.then(|| "the archive ended early".to_owned()));

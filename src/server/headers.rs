@@ -1,7 +1,7 @@
 //! Headers that carry what a guest wrote, or keep it from doing harm.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::escape;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// RFC 8187, section 3.2.1: what stands for itself in an extended value.
@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn nothing_that_runs_is_shown_as_what_it_is() {
-        for name in ["a.html", "a.htm", "a.xhtml", "a.js", "a.mjs", "a.xml", "a.css", "a.wasm", "a.swf", "a"] {
+        for name in ["a.html", "a.htm", "a.xhtml", "a.js", "a.mjs", "a.xml", "a.css", "a.wasm", "a.swf", "a"]
+        {
             let shown = content_type(name.as_bytes(), Disposition::Inline);
             assert!(matches!(&*shown, "text/plain" | "application/octet-stream"), "{name}: {shown}");
         }

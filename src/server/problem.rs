@@ -75,9 +75,25 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, kind_name(ErrorKind::NotFound), title(ErrorKind::NotFound))
     }
 
+    /// Something is there, but this cannot be done with it.
+    pub fn wrong_method() -> Problem {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "This cannot be done here")
+    }
+
     /// Not for the one who asks, who may know that it is there.
     pub fn denied(title: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, kind_name(ErrorKind::Denied), title)
+    }
+
+    /// Too much is going on.
+    pub fn busy() -> Problem {
+        let title = "Too many archives are being made";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", title).retry_after(10)
+    }
+
+    /// The server ends.
+    pub fn stopping() -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The server is being stopped")
     }
 
     /// A range outside of the `len` bytes that there are.

@@ -103,7 +103,8 @@ fn part(range: &str, len: u64) -> Result<Answer, Problem> {
         // Beyond any file all numbers are the same.
         is_number.then(|| digits.parse().unwrap_or(u64::MAX))
     };
-    let Some((first, last)) = range.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+    let Some((first, last)) = range.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-'))
+    else {
         return Ok(Answer::Whole);
     };
     let (first, last) = (first.trim(), last.trim());

@@ -4,7 +4,6 @@ use super::access::Access;
 use super::api::{Listings, Plans};
 use super::location::Location;
 use super::problem::Problem;
-use crate::index::Index;
 use crate::library::Library;
 use spelunk_mount::path::{self, Found, Links};
 use spelunk_tree::Tree;
@@ -25,8 +24,6 @@ pub struct App {
     pub tree: Arc<dyn Tree>,
     /// Who may see what.
     pub access: Arc<Access>,
-    /// Names in all backups.
-    pub index: Arc<Index>,
     /// Directories that were listed lately.
     pub listings: Listings,
     /// Stored archives that are being downloaded.
@@ -38,12 +35,11 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(library: Arc<Library>, access: Arc<Access>, index: Arc<Index>) -> Arc<App> {
+    pub fn new(library: Arc<Library>, access: Arc<Access>) -> Arc<App> {
         Arc::new(App {
             tree: library.tree(),
             library,
             access,
-            index,
             listings: Listings::default(),
             plans: Plans::default(),
             readers: Arc::new(Semaphore::new(READERS_MAX)),

@@ -1,21 +1,22 @@
 //! Archives of any part of the library, streamed.
 
-use super::file::etag;
+use super::download::Download;
+use super::file::{etag, links};
 use crate::server::access::{Action, Principal};
 use crate::server::body;
 use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
+use crate::server::peer::Peer;
 use crate::server::problem::Problem;
 use crate::server::range::{Answer, Version};
 use crate::server::state::App;
 use axum::Extension;
-use axum::body::Body;
-use axum::extract::{RawForm, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use spelunk_mount::archive::{Common, Selection, Summary, tar, zip};
-use spelunk_mount::path::Links;
 use spelunk_tree::Kind;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -76,6 +77,21 @@ impl Options {
     }
 }
 
+/// Of GET and HEAD the query; of POST a form, or the query where no form comes.
+impl<S: Send + Sync> FromRequest<S> for Options {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Options, Problem> {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        if request.method() != Method::POST {
+            return Options::parse(query.as_bytes());
+        }
+        let form = Bytes::from_request(request, state).await;
+        let form = form.map_err(|_| Problem::bad_request("A form that cannot be read"))?;
+        Options::parse(if form.is_empty() { query.as_bytes() } else { &form })
+    }
+}
+
 /// What was selected, and what is to be called after it.
 struct Chosen {
     selection: Selection,
@@ -88,9 +104,14 @@ struct Chosen {
 }
 
 fn choose(app: &App, principal: &Principal, options: &Options, kind: &str) -> Result<Chosen, Problem> {
-    let links = if options.follow { Links::Follow } else { Links::Keep };
+    let links = links(principal, options.follow)?;
     let mut hash = Sha256::new();
-    hash.update(format!("{} {kind} {:?} {:?}", env!("CARGO_PKG_VERSION"), options.compression, options.level));
+    hash.update(format!(
+        "{} {kind} {:?} {:?}",
+        env!("CARGO_PKG_VERSION"),
+        options.compression,
+        options.level
+    ));
     hash.update([u8::from(options.follow)]);
     let mut selection = Selection::default();
     let mut last = None;
@@ -133,11 +154,11 @@ fn choose(app: &App, principal: &Principal, options: &Options, kind: &str) -> Re
 pub async fn zip(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    Peer(peer): Peer,
     method: Method,
     request: HeaderMap,
-    RawForm(form): RawForm,
+    options: Options,
 ) -> Result<Response, Problem> {
-    let options = Options::parse(&form)?;
     let compression = options.zip()?;
     let who = principal.clone();
     let common = options.common();
@@ -162,7 +183,7 @@ pub async fn zip(
     if method == Method::HEAD {
         return Ok(response);
     }
-    let download = app.access.download(&principal, "zip", chosen.path.clone());
+    let download = Download::new(&app, "zip", &principal, peer, chosen.path.clone());
     let permit = app.archives.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
     let tree = app.tree.clone();
     let expected = len.map(|len| part.as_ref().map_or(len, |part| part.end - part.start));
@@ -189,11 +210,11 @@ pub async fn zip(
 pub async fn tar(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    Peer(peer): Peer,
     method: Method,
     request: HeaderMap,
-    RawForm(form): RawForm,
+    options: Options,
 ) -> Result<Response, Problem> {
-    let options = Options::parse(&form)?;
     let level = options.level.and_then(|level| i32::try_from(level).ok()).unwrap_or(tar::DEFAULT_LEVEL);
     let tar_options = tar::Options { common: options.common(), zstd: Some(level) };
     let who = principal.clone();
@@ -206,7 +227,7 @@ pub async fn tar(
     if method == Method::HEAD {
         return Ok(response);
     }
-    let download = app.access.download(&principal, "tar", chosen.path.clone());
+    let download = Download::new(&app, "tar", &principal, peer, chosen.path.clone());
     let permit = app.archives.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
     let tree = app.tree.clone();
     *response.body_mut() = body::of_writer(None, download.clone(), move |out| {
@@ -225,9 +246,9 @@ fn why(error: &zip::Error) -> String {
 }
 
 /// What could not be read is listed in the archive, and told to the access log.
-fn tell(download: &crate::server::access::Download, summary: &Summary) {
+fn tell(download: &Download, summary: &Summary) {
     if summary.failed > 0 {
-        download.note(&format!("{} entries could not be read", summary.failed));
+        download.note(format!("{} entries could not be read", summary.failed));
     }
 }
 
@@ -246,10 +267,7 @@ fn response(
     headers::confine(headers, content_type);
     version.describe(headers, part);
     let name = [&chosen.name, format!(".{ending}").as_bytes()].concat();
-    headers.insert(
-        header::CONTENT_DISPOSITION,
-        headers::content_disposition(&name, Disposition::Attachment),
-    );
+    headers.insert(header::CONTENT_DISPOSITION, headers::content_disposition(&name, Disposition::Attachment));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     response
 }

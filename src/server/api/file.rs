@@ -1,15 +1,18 @@
 //! What is in a file.
 
+use super::download::Download;
 use crate::server::access::{Action, Principal};
-use crate::server::body::{self, Ending, Stretch};
+use crate::server::body::{self, Stretch};
 use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
+use crate::server::peer::Peer;
 use crate::server::problem::Problem;
+use crate::server::query::Query;
 use crate::server::range::{Answer, Version};
 use crate::server::state::App;
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -52,6 +55,7 @@ struct Wanted {
 pub async fn file(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    Peer(peer): Peer,
     method: Method,
     request: HeaderMap,
     location: Location,
@@ -85,7 +89,7 @@ pub async fn file(
     }
     if method != Method::HEAD {
         let range = part.unwrap_or(0..wanted.size);
-        let download = app.access.download(&principal, "download", wanted.location.bytes());
+        let download = Download::new(&app, "download", &principal, peer, wanted.location.bytes());
         let stretch =
             Stretch { tree: app.tree.clone(), node: wanted.found.node, stream: wanted.stream, range };
         *response.body_mut() = body::of_file(stretch, download);
@@ -97,10 +101,11 @@ fn find(app: &App, principal: &Principal, location: Location, options: &Options)
     let location = app.canonical(location)?;
     principal.check(Action::Browse, location.names())?;
     principal.check(Action::Download, location.names())?;
-    let links = if options.follow == 0 { Links::Keep } else { Links::Follow };
+    let links = links(principal, options.follow != 0)?;
     let found = app.find(&location, links)?;
     let refused = |kind, message| Err(Error::new(kind, message).into());
-    let stream = options.stream.as_deref().map(|name| Name::new(percent_decode_str(name).collect::<Vec<u8>>()));
+    let stream =
+        options.stream.as_deref().map(|name| Name::new(percent_decode_str(name).collect::<Vec<u8>>()));
     let stream = stream.transpose().map_err(|_| Problem::bad_request("A stream's name that cannot be"))?;
     let size = match (&stream, found.attr.kind) {
         (Some(name), _) => {
@@ -111,11 +116,26 @@ fn find(app: &App, principal: &Principal, location: Location, options: &Options)
         (None, Kind::File) => found.attr.size,
         (None, Kind::Directory) => return refused(ErrorKind::IsADirectory, "a directory has no content"),
         (None, Kind::Symlink) => {
-            return refused(ErrorKind::Unsupported, "a symbolic link; with follow=1 it is followed in its volume");
+            return refused(
+                ErrorKind::Unsupported,
+                "a symbolic link; with follow=1 it is followed in its volume",
+            );
         }
         (None, _) => return refused(ErrorKind::Unsupported, "a device, pipe or socket has no content"),
     };
     Ok(Wanted { location, found, stream, size })
+}
+
+/// Whether links are followed. Not by whoever has a share link: they would lead out of what is shared.
+///
+/// # Errors
+/// `denied` for these.
+pub fn links(principal: &Principal, follow: bool) -> Result<Links, Problem> {
+    match (follow, principal.root()) {
+        (true, Some(_)) => Err(Problem::denied("Links are not followed out of what is shared")),
+        (true, None) => Ok(Links::Follow),
+        (false, _) => Ok(Links::Keep),
+    }
 }
 
 fn file_name(wanted: &Wanted) -> Vec<u8> {
@@ -149,11 +169,4 @@ pub fn etag(mut hash: Sha256, found: &Found, size: u64) -> HeaderValue {
     }
     let digits: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     HeaderValue::from_str(&format!("\"{digits}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
-}
-
-/// A download of which the access log is told when it ends.
-impl Ending for crate::server::access::Download {
-    fn ended(&mut self, sent: u64, failure: Option<&str>) {
-        self.end(sent, failure);
-    }
 }

@@ -4,8 +4,9 @@ use super::entry::{self, Entry};
 use crate::server::access::{Action, Principal};
 use crate::server::location::Location;
 use crate::server::problem::Problem;
+use crate::server::query::Query;
 use crate::server::state::App;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use spelunk_mount::path::{Found, Links};
@@ -148,9 +149,13 @@ enum Content {
 }
 
 impl Row {
-    fn of(listed: Listed) -> Row {
+    /// A line of a listing. The links of a library's own directories are shown as what they lead to.
+    fn of(listed: Listed, is_live: bool) -> Row {
         let content = match listed {
-            Listed::Entry { entry, .. } => {
+            Listed::Entry { mut entry, .. } => {
+                if is_live && entry.attr.kind == Kind::Symlink {
+                    (entry.attr.kind, entry.attr.size) = (Kind::Directory, 0);
+                }
                 Content::Entry { name: entry.name, node: entry.node, attr: Box::new(entry.attr) }
             }
             Listed::Broken { name, error, .. } => Content::Broken { name, error },
@@ -269,12 +274,13 @@ impl Listings {
         let mut rows = Vec::new();
         let mut cursor = Some(Cursor::START);
         let mut alone = None;
+        let is_live = tree.is_live(directory);
         while let Some(at) = cursor {
             if rows.len() >= LARGE && alone.is_none() {
                 alone = Some(self.large.lock().unwrap_or_else(PoisonError::into_inner));
             }
             let page = tree.list(directory, at, BATCH)?;
-            rows.extend(page.entries.into_iter().map(Row::of));
+            rows.extend(page.entries.into_iter().map(|listed| Row::of(listed, is_live)));
             if rows.len() > DIRECTORY_ENTRIES_MAX {
                 let message = format!("a directory of over {DIRECTORY_ENTRIES_MAX} entries");
                 return Err(Error::limit(message).into());
@@ -325,7 +331,8 @@ mod tests {
     #[test]
     fn rows_kept_are_bounded_and_the_oldest_go_first() {
         let rows = |count: usize| {
-            let row = Row { key: "a".into(), content: Content::Broken { name: None, error: Error::limit("") } };
+            let row =
+                Row { key: "a".into(), content: Content::Broken { name: None, error: Error::limit("") } };
             Arc::new(vec![row; count])
         };
         let mut kept = Kept::default();

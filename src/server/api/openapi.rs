@@ -1,0 +1,26 @@
+//! The API's description for programs.
+
+use super::{archive, clients, file, list, node, service};
+use axum::Json;
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Spelunk", description = "Backups as folders"),
+    paths(
+        service::service,
+        clients::clients,
+        clients::client,
+        list::list,
+        node::node,
+        file::file,
+        archive::zip,
+        archive::tar
+    )
+)]
+struct Library;
+
+/// The description, OpenAPI 3.1.
+pub async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Library::openapi())
+}

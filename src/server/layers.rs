@@ -1,0 +1,59 @@
+//! What holds for every request and every answer.
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, header};
+use std::time::Duration;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+/// Bytes that a request may send: forms and small JSON, no files.
+const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// How long a client may pause while it sends them.
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(20);
+
+/// Bytes from which on JSON is compressed.
+const COMPRESSED_FROM: u64 = 1024;
+
+/// Headers of every answer that does not say otherwise.
+static HEADERS: [(HeaderName, &str); 7] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "SAMEORIGIN"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+];
+
+/// A year, as the lists of browsers ask for.
+const HSTS: &str = "max-age=31536000";
+
+/// Puts the layers around `router`.
+pub fn around(router: Router, is_tls: bool) -> Router {
+    let is_json = |_: axum::http::StatusCode,
+                   _: axum::http::Version,
+                   headers: &axum::http::HeaderMap,
+                   _: &axum::http::Extensions| {
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
+    };
+    let compression = CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM).and(is_json));
+    let mut router = router
+        .layer(compression)
+        .layer(CatchPanicLayer::new())
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE_MAX));
+    for (name, value) in &HEADERS {
+        let value = HeaderValue::from_static(value);
+        router = router.layer(SetResponseHeaderLayer::if_not_present(name.clone(), value));
+    }
+    if is_tls {
+        let value = HeaderValue::from_static(HSTS);
+        router = router.layer(SetResponseHeaderLayer::overriding(header::STRICT_TRANSPORT_SECURITY, value));
+    }
+    router
+}
