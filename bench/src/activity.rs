@@ -25,6 +25,8 @@ pub enum Activity {
     ListLarge,
     /// `tar` of everything.
     Tar,
+    /// ZIP archives of everything.
+    Pack,
     /// The large file, in order and at random.
     Read,
     /// `spelunk find`, without a mount.
@@ -63,6 +65,7 @@ pub fn perform(
             Activity::Walk => session.walk()?,
             Activity::ListLarge => session.list_large()?,
             Activity::Tar => session.tar()?,
+            Activity::Pack => session.pack(contender, images)?,
             Activity::Read => session.read(images, effort)?,
         }
     }
@@ -105,6 +108,23 @@ impl Session<'_> {
         tar.args(["-c", "tar cf - . | wc -c"]).current_dir(self.mounted.root()).stderr(Stdio::null());
         drop_caches()?;
         self.measure(sample::TAR, || timed(&mut tar))
+    }
+
+    /// Spelunk packs from the image; others what is mounted, with the programs that people have.
+    fn pack(&mut self, contender: &Contender, images: &Images) -> Result<()> {
+        let scripts = match contender.how {
+            How::Spelunk => ["\"$1\" zip \"$2\" | wc -c", "\"$1\" zip --store \"$2\" | wc -c"],
+            _ => ["zip -qr - . | wc -c", "tar cf - . | wc -c"],
+        };
+        for (metric, script) in [sample::ZIP, sample::ZIP_STORED].into_iter().zip(scripts) {
+            let mut pack = self.mounted.client("sh");
+            // What is no file or directory is left out, with a word on stderr.
+            pack.args(["-c", script, "sh"]).arg(spelunk()?).arg(&images.image);
+            pack.current_dir(self.mounted.root()).stderr(Stdio::null());
+            drop_caches()?;
+            self.measure(metric, || timed(&mut pack))?;
+        }
+        Ok(())
     }
 
     fn read(&mut self, images: &Images, effort: Effort) -> Result<()> {

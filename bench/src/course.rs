@@ -1,6 +1,6 @@
 //! On which images who competes in what.
 
-use crate::activity::Activity::{self, ListLarge, Open, Read, Search, Tar, Walk};
+use crate::activity::Activity::{self, ListLarge, Open, Pack, Read, Search, Tar, Walk};
 use crate::contender::{
     CODEC, CODEC_ON_FILE, Contender, FUSE2FS, GUESTMOUNT, How, KERNEL, NTFS_3G, NTFS_3G_ONE_CORE,
     QEMU_KERNEL, QEMU_NTFS_3G, RESTIC, SPELUNK,
@@ -87,6 +87,8 @@ pub static COURSES: &[Course] = &[
     quick("ext4-big-vhd",       Ext4, Big,   VHD,  FILE, EXT4_QEMU),
     quick("ext4-big-vhdx",      Ext4, Big,   VHDX, FILE, EXT4_QEMU),
     quick("ext4-big-vhdz-zstd", Ext4, Big,   ZSTD, FILE, EXT4_CODEC),
+    quick("ext4-zip",           Ext4, Mixed, RAW,  &[Pack], EXT4),
+    quick("ext4-big-zip",       Ext4, Big,   RAW,  &[Pack], EXT4),
     quick("ext4-2tb",           Ext4, Vast,  RAW,  &[Open], EXT4),
     quick("ntfs-2tb",           Ntfs, Vast,  RAW,  &[Open], NTFS),
 

@@ -14,6 +14,10 @@ pub const FIND_WARM: &str = "find, warm";
 pub const LIST_LARGE: &str = "ls -l of 20,000 entries, cold";
 /// `tar cf - . | wc -c` of everything, after dropping all caches.
 pub const TAR: &str = "tar, cold";
+/// A ZIP archive of everything at the packer's own level, after dropping all caches.
+pub const ZIP: &str = "zip, cold";
+/// A stored ZIP archive of everything, after dropping all caches; of peers their tar, which is what reading costs.
+pub const ZIP_STORED: &str = "stored zip (peers: tar), cold";
 /// The large file from start to end, after dropping all caches.
 pub const SEQUENTIAL_COLD: &str = "sequential read of 1 GiB, cold";
 /// The same at once again.

@@ -3,7 +3,8 @@
 use crate::report::Report;
 use crate::sample::{
     BLOCKS_READ, FIND_COLD, FIND_WARM, FIRST_LISTING_COLD, FIRST_LISTING_WARM, LIST_LARGE, MEMORY_HOST,
-    MEMORY_WORKER, RANDOM, RANDOM_4_THREADS, SEARCH, SEQUENTIAL_COLD, SEQUENTIAL_WARM, TAR,
+    MEMORY_WORKER, RANDOM, RANDOM_4_THREADS, SEARCH, SEQUENTIAL_COLD, SEQUENTIAL_WARM, TAR, ZIP,
+    ZIP_STORED,
 };
 
 /// A bound for a metric of Spelunk, on some courses.
@@ -75,6 +76,8 @@ pub static TARGETS: &[Target] = &[
     target(LIST_LARGE, EXT4, Bound::TimeOf(1.0, KERNEL)),
     target(TAR, EXT4, Bound::SpeedOf(1.0, KERNEL)),
     target(TAR, NTFS, Bound::SpeedOf(5.0, NTFS_3G)),
+    target(ZIP, Courses::Any, Bound::SpeedOf(1.7, KERNEL)),
+    target(ZIP_STORED, Courses::Any, Bound::SpeedOf(0.8, KERNEL)),
     target(SEQUENTIAL_COLD, PLAIN, Bound::SpeedOf(0.9, KERNEL)),
     target(SEQUENTIAL_WARM, PLAIN, Bound::SpeedOf(0.9, KERNEL)),
     target(SEQUENTIAL_COLD, VHDZ, Bound::SpeedOf(0.9, CODEC)),
