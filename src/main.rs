@@ -6,6 +6,8 @@
 
 mod cli;
 mod escape;
+mod glob;
+mod index;
 mod library;
 mod server;
 mod time;

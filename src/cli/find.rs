@@ -1,11 +1,11 @@
 //! `spelunk find`: searches an image.
 
-use super::glob::Glob;
 use super::image::ImageArgs;
 use super::path::{self, Links};
 use super::printer::Printer;
 use super::size::SizeTest;
 use super::{Error, Outcome, escape, json, time};
+use crate::glob::Glob;
 use clap::ValueEnum;
 use spelunk_mount::walk::{Order, Step, Walk};
 use spelunk_tree::{Attr, Kind, NodeId, Time, Tree, limits};
@@ -80,7 +80,7 @@ pub struct Args {
 
 /// The types of entries, by find's letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Type {
+pub enum Type {
     /// Regular file
     F,
     /// Directory
@@ -98,7 +98,8 @@ enum Type {
 }
 
 impl Type {
-    fn kind(self) -> Kind {
+    /// The kind of nodes that it is.
+    pub fn kind(self) -> Kind {
         match self {
             Type::F => Kind::File,
             Type::D => Kind::Directory,

@@ -204,7 +204,8 @@ impl<'a> Broken<'a> {
     }
 }
 
-fn kind_word(kind: Kind) -> &'static str {
+/// What a kind of nodes is called.
+pub fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::File => "file",
         Kind::Directory => "directory",

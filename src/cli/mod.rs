@@ -3,9 +3,9 @@
 // What the commands share.
 mod archive;
 mod error;
-mod glob;
 mod image;
 mod json;
+mod library;
 mod path;
 mod printer;
 mod size;
@@ -15,14 +15,17 @@ mod cat;
 mod completions;
 mod doctor;
 mod find;
+mod index;
 mod info;
 mod ls;
 mod man;
 mod manifest;
 mod mount;
+mod search;
 mod serve;
 mod tar;
 mod umount;
+mod versions;
 mod zip;
 
 pub use error::{Error, Outcome};
@@ -89,6 +92,9 @@ enum Command {
     Tar(tar::Args),
     Manifest(manifest::Args),
     Mount(mount::Args),
+    Index(index::Args),
+    Search(search::Args),
+    Versions(versions::Args),
     Umount(umount::Args),
     Serve(serve::Args),
     Doctor(doctor::Args),
@@ -108,6 +114,9 @@ impl Command {
             Command::Tar(args) => tar::run(&args),
             Command::Manifest(args) => manifest::run(&args),
             Command::Mount(args) => mount::run(&args),
+            Command::Index(args) => index::run(&args),
+            Command::Search(args) => search::run(&args),
+            Command::Versions(args) => versions::run(&args),
             Command::Umount(args) => umount::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Doctor(args) => doctor::run(&args),

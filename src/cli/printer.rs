@@ -43,13 +43,22 @@ impl Printer {
     /// Shows progress on stderr from now on, where it is a terminal that the data does not go to. With
     /// `total_bytes` a bar, else a counter.
     pub fn start_progress(&mut self, total_bytes: Option<u64>) -> ProgressBar {
+        let template = match total_bytes {
+            Some(_) => "{bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left [{wide_bar}]",
+            None => "{spinner} {msg} entries, {bytes}, {binary_bytes_per_sec}",
+        };
+        self.show_progress(template, total_bytes)
+    }
+
+    /// The same, as a bar of things, with a message behind their number.
+    pub fn start_counting(&mut self, things: &str) -> ProgressBar {
+        self.show_progress(&format!("{{pos}} of {{len}} {things}, {{msg}} [{{bar:20}}]"), Some(0))
+    }
+
+    fn show_progress(&mut self, template: &str, total: Option<u64>) -> ProgressBar {
         if !self.is_terminal && io::stderr().is_terminal() {
-            let template = match total_bytes {
-                Some(_) => "{bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left [{wide_bar}]",
-                None => "{spinner} {msg} entries, {bytes}, {binary_bytes_per_sec}",
-            };
             let style = ProgressStyle::with_template(template);
-            self.progress = ProgressBar::with_draw_target(total_bytes, ProgressDrawTarget::stderr());
+            self.progress = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
             self.progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             self.progress.enable_steady_tick(Duration::from_millis(200));
         }

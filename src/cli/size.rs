@@ -85,6 +85,12 @@ impl SizeTest {
     }
 }
 
+impl From<SizeTest> for std::ops::RangeInclusive<u64> {
+    fn from(test: SizeTest) -> Self {
+        test.min..=test.max
+    }
+}
+
 impl FromStr for SizeTest {
     type Err = String;
 

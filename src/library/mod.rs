@@ -111,6 +111,8 @@ impl Item {
 pub struct Catalogue {
     /// By name.
     pub clients: Vec<Client>,
+    /// Whether all places could be read: else backups may be missing that are not gone.
+    pub is_complete: bool,
 }
 
 impl Client {
@@ -165,12 +167,21 @@ impl Library {
         Arc::new(LibraryTree::new(self.clone()))
     }
 
-    /// All backups, as known some seconds ago at most.
+    /// Who was backed up, when, and what: not older than some seconds.
     ///
     /// # Errors
-    /// When no place can be read.
+    /// When no place can be read. Those that cannot are left out as long as others can.
     pub fn catalogue(&self) -> Result<Arc<Catalogue>> {
         Ok(self.seen()?.catalogue.clone())
+    }
+
+    /// Opens an item for somebody who reads it once: it is closed when he is done, and closes no other. Who reads many
+    /// sees to it that few are open at once: each may have a worker.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_apart(&self, item: &Item) -> Result<Arc<dyn Tree>> {
+        self.slots.open_apart(item.slot, |source, key, options| self.open_item(source, key, options))
     }
 
     /// What is known of the backups, not older than some seconds.
@@ -206,12 +217,15 @@ impl Library {
                 }
             }
         }
+        let is_complete = failure.is_none();
         if let Some(error) = failure.filter(|_| !has_one) {
             return Err(error);
         }
         clients.truncate(CLIENTS_MAX);
         clients.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
-        Ok(Catalogue { clients })
+        // An empty place is more often a disk that is not mounted than the loss of all backups.
+        let is_complete = is_complete && !clients.is_empty();
+        Ok(Catalogue { clients, is_complete })
     }
 
     /// Adds a client of the source `source`. One that is known from another place gets the backups of both.
@@ -256,10 +270,12 @@ impl Library {
 
     /// The tree with this number, opened if need be.
     fn item(&self, slot: u32) -> Result<Arc<dyn Tree>> {
-        self.slots.open(slot, |source, key, options| {
-            let source = self.sources.get(source).ok_or_else(|| Error::internal("a source that is gone"))?;
-            source.open(key, options)
-        })
+        self.slots.open(slot, |source, key, options| self.open_item(source, key, options))
+    }
+
+    fn open_item(&self, source: usize, key: &str, options: &OpenOptions) -> Result<Arc<dyn Tree>> {
+        let source = self.sources.get(source).ok_or_else(|| Error::internal("a source that is gone"))?;
+        source.open(key, options)
     }
 }
 

@@ -31,6 +31,23 @@ impl Moment {
         self.minute.strftime("%Y-%m-%d_%H%M").to_string()
     }
 
+    /// A number for it: minutes since 1970 on this machine's clocks. It sorts as moments do.
+    pub fn minute(self) -> i64 {
+        self.minute.to_zoned(TimeZone::UTC).map_or(0, |zoned| zoned.timestamp().as_second().div_euclid(60))
+    }
+
+    /// The moment with this number.
+    pub fn of_minute(minute: i64) -> Moment {
+        let timestamp = Timestamp::from_second(minute.saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
+        Moment::of_civil(timestamp.to_zoned(TimeZone::UTC).datetime())
+    }
+
+    /// The moment that is called so; see [`Moment::name`].
+    pub fn parse(name: &str) -> Option<Moment> {
+        let civil = DateTime::strptime("%Y-%m-%d_%H%M", name).ok()?;
+        Some(Moment::of_civil(civil)).filter(|moment| moment.name() == name)
+    }
+
     /// When it was.
     pub fn time(self) -> Time {
         let zoned = self.minute.to_zoned(TimeZone::system());
@@ -55,6 +72,16 @@ mod tests {
         assert_eq!(at(43, 59).name(), "2026-11-03_0243");
         assert_eq!(at(43, 59), at(43, 0));
         assert!(at(43, 59) < at(44, 0) && at(43, 0).name() < at(44, 0).name());
+    }
+
+    #[test]
+    fn numbers_and_names_give_the_moment_back() {
+        let moment = Moment::of_civil(jiff::civil::date(2026, 3, 29).at(2, 30, 0, 0));
+
+        assert_eq!(Moment::of_minute(moment.minute()), moment);
+        assert_eq!(Moment::parse(&moment.name()), Some(moment));
+        assert_eq!(Moment::parse("2026-03-29_230"), None);
+        assert_eq!(Moment::parse("latest"), None);
     }
 
     #[test]

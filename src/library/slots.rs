@@ -83,6 +83,23 @@ impl Slots {
         opened
     }
 
+    /// The item's tree: the one that is open, or one that is closed when the caller is done with it.
+    ///
+    /// # Errors
+    /// `NotFound` for no number; what `open` reports.
+    pub(super) fn open_apart(
+        &self,
+        number: u32,
+        open: impl FnOnce(usize, &str, &OpenOptions) -> Result<Arc<dyn Tree>>,
+    ) -> Result<Arc<dyn Tree>> {
+        let slot = lock(&self.table).get(&number).cloned();
+        let slot = slot.ok_or_else(|| Error::not_found("no such backup"))?;
+        if let Some((_, Ok(tree))) = &lock(&slot.state).opened {
+            return Ok(tree.clone());
+        }
+        open(slot.source, &slot.key, &self.options)
+    }
+
     /// Closes what nobody looked at for a while.
     pub(super) fn close_idle(&self) {
         for (used, slot) in self.open_slots() {

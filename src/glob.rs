@@ -26,6 +26,32 @@ impl Glob {
     }
 }
 
+/// What stands in every name that `pattern` matches, with an `edge` where the name begins or ends there.
+pub fn literals(pattern: &str, edge: char) -> Vec<String> {
+    let mut literals = vec![String::from(edge)];
+    let mut push = |character: Option<char>| match (character, literals.last_mut()) {
+        (Some(character), Some(last)) => last.push(character),
+        _ => literals.push(String::new()),
+    };
+    let mut rest = pattern.chars();
+    while let Some(character) = rest.next() {
+        match character {
+            '*' | '?' => push(None),
+            '[' => match set(rest.as_str()) {
+                Some((_, after)) => {
+                    push(None);
+                    rest = after.chars();
+                }
+                None => push(Some('[')),
+            },
+            '\\' => push(Some(rest.next().unwrap_or('\\'))),
+            _ => push(Some(character)),
+        }
+    }
+    push(Some(edge));
+    literals
+}
+
 /// Any bytes, and one character or one byte that belongs to none.
 const ANY: &str = r"(?s-u:.*)";
 const ONE: &str = r"(?:(?s:.)|(?-u:[\x80-\xFF]))";
@@ -116,6 +142,13 @@ mod tests {
     fn folding_knows_more_than_ascii() {
         assert!(Glob::new("GRÖSSE*", true).unwrap().matches("grösse.txt".as_bytes()));
         assert!(!matches("GRÖSSE*", "grösse.txt"));
+    }
+
+    #[test]
+    fn literals_are_what_every_match_holds() {
+        assert_eq!(literals("*.doc", '/'), ["/", ".doc/"]);
+        assert_eq!(literals(r"a?[b-d]e\*[f", '/'), ["/a", "", "e*[f/"]);
+        assert_eq!(literals("name", '/'), ["/name/"]);
     }
 
     #[test]

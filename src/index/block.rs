@@ -1,0 +1,256 @@
+//! Blocks: what is known of up to [`ROWS_MAX`] entries of one directory, as bytes.
+//!
+//! ```text
+//! count, bytes of names  varints
+//! names                  each with a '/' behind it
+//! per row                flags, size, [seconds, [nanoseconds]], since, [until]
+//! ```
+//!
+//! A row is an entry as it was over some backups. Rows that lie together cost a third of rows of a table, and what is
+//! searched without help of trigrams can be looked through at the speed of memory.
+
+use spelunk_tree::{Error, Kind, Result, Time};
+
+/// Rows of one block: what is decoded for one hit, and written for one change.
+pub(super) const ROWS_MAX: usize = 128;
+
+/// An entry of a directory, as it was in the backups from the minute `since` on, before the minute `until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row<N> {
+    pub(super) name: N,
+    pub(super) attributes: Attributes,
+    pub(super) since: i64,
+    /// `None` while it is so in the newest backup, too.
+    pub(super) until: Option<i64>,
+}
+
+/// What of an entry is in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attributes {
+    pub(super) kind: Kind,
+    pub(super) size: u64,
+    pub(super) modified: Option<Time>,
+}
+
+impl<N> Row<N> {
+    /// Whether it was so in the backup of this minute.
+    pub(super) fn is_at(&self, minute: i64) -> bool {
+        self.since <= minute && self.until.is_none_or(|until| minute < until)
+    }
+}
+
+const KIND: u8 = 0b111;
+const HAS_TIME: u8 = 1 << 3;
+const HAS_NANOSECONDS: u8 = 1 << 4;
+const HAS_END: u8 = 1 << 5;
+
+/// The bytes of a block.
+pub(super) fn encode(rows: &[Row<Vec<u8>>]) -> Vec<u8> {
+    let names: usize = rows.iter().map(|row| row.name.len() + 1).sum();
+    let mut bytes = Vec::with_capacity(names + rows.len() * 16);
+    push(&mut bytes, rows.len().try_into().unwrap_or(u64::MAX));
+    push(&mut bytes, names.try_into().unwrap_or(u64::MAX));
+    for row in rows {
+        bytes.extend_from_slice(&row.name);
+        bytes.push(b'/');
+    }
+    let mut last_since = 0;
+    for row in rows {
+        push_row(&mut bytes, row, last_since);
+        last_since = row.since;
+    }
+    bytes
+}
+
+fn push_row(bytes: &mut Vec<u8>, row: &Row<Vec<u8>>, last_since: i64) {
+    let Attributes { kind, size, modified } = row.attributes;
+    let kind = Kind::ALL.iter().position(|known| *known == kind).and_then(|kind| u8::try_from(kind).ok());
+    let nanoseconds = modified.map_or(0, Time::nanoseconds);
+    let mut flags = kind.unwrap_or(0);
+    for (is_set, flag) in
+        [(modified.is_some(), HAS_TIME), (nanoseconds != 0, HAS_NANOSECONDS), (row.until.is_some(), HAS_END)]
+    {
+        flags |= if is_set { flag } else { 0 };
+    }
+    bytes.push(flags);
+    push(bytes, size);
+    if let Some(modified) = modified {
+        push_signed(bytes, modified.seconds());
+    }
+    if nanoseconds != 0 {
+        bytes.extend_from_slice(&nanoseconds.to_le_bytes());
+    }
+    push_signed(bytes, row.since.wrapping_sub(last_since));
+    if let Some(until) = row.until {
+        push_signed(bytes, until.wrapping_sub(row.since));
+    }
+}
+
+/// A block that is read.
+pub(super) struct Block<'a> {
+    names: &'a [u8],
+    rows: &'a [u8],
+    count: u64,
+}
+
+impl<'a> Block<'a> {
+    /// Reads a block's head.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes are no block.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Block<'a>> {
+        let read = || {
+            let mut rest = bytes;
+            let count = take(&mut rest)?;
+            let names = usize::try_from(take(&mut rest)?).ok()?;
+            let (names, rows) = rest.split_at_checked(names)?;
+            Some(Block { names, rows, count })
+        };
+        read().ok_or_else(damaged)
+    }
+
+    /// All names, each with a `/` behind it.
+    pub(super) fn names(&self) -> &'a [u8] {
+        self.names
+    }
+
+    /// The rows, in the order of the names.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row<&'a [u8]>>> + use<'a> {
+        let mut names = self.names.split(|byte| *byte == b'/');
+        let mut rest = self.rows;
+        let mut last_since = 0_i64;
+        (0..self.count).map(move |_| {
+            let row = names.next().and_then(|name| take_row(&mut rest, name, last_since));
+            last_since = row.as_ref().map_or(0, |row| row.since);
+            row.ok_or_else(damaged)
+        })
+    }
+
+    /// The rows, to be changed.
+    ///
+    /// # Errors
+    /// `Corrupt` when one cannot be read.
+    pub(super) fn to_rows(&self) -> Result<Vec<Row<Vec<u8>>>> {
+        let owned = |row: Row<&[u8]>| Row {
+            name: row.name.to_vec(),
+            attributes: row.attributes,
+            since: row.since,
+            until: row.until,
+        };
+        self.rows().map(|row| row.map(owned)).collect()
+    }
+}
+
+fn damaged() -> Error {
+    Error::corrupt("a block of the index that cannot be read")
+}
+
+fn take_row<'a>(rest: &mut &[u8], name: &'a [u8], last_since: i64) -> Option<Row<&'a [u8]>> {
+    let flags = take_byte(rest)?;
+    let kind = *Kind::ALL.get(usize::from(flags & KIND))?;
+    let size = take(rest)?;
+    let modified = if flags & HAS_TIME == 0 {
+        None
+    } else {
+        let seconds = take_signed(rest)?;
+        let nanoseconds = if flags & HAS_NANOSECONDS == 0 { 0 } else { take_u32(rest)? };
+        Some(Time::new(seconds, nanoseconds).ok()?)
+    };
+    let since = last_since.wrapping_add(take_signed(rest)?);
+    let until = if flags & HAS_END == 0 { None } else { Some(since.wrapping_add(take_signed(rest)?)) };
+    Some(Row { name, attributes: Attributes { kind, size, modified }, since, until })
+}
+
+/// Appends a number, seven bits a byte, the lowest first.
+fn push(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+/// The same for a number that may be negative: the sign goes to the lowest bit.
+fn push_signed(bytes: &mut Vec<u8>, number: i64) {
+    push(bytes, ((number << 1) ^ (number >> 63)).cast_unsigned());
+}
+
+fn take_byte(rest: &mut &[u8]) -> Option<u8> {
+    let (byte, after) = rest.split_first()?;
+    *rest = after;
+    Some(*byte)
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    let (bytes, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+fn take(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = take_byte(rest)?;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take_signed(rest: &mut &[u8]) -> Option<i64> {
+    let number = take(rest)?;
+    Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Row<Vec<u8>>> {
+        let row = |name: &[u8], kind, size, modified, since, until| Row {
+            name: name.to_vec(),
+            attributes: Attributes { kind, size, modified },
+            since,
+            until,
+        };
+        vec![
+            row(b"a", Kind::File, 0, None, 29_000_000, None),
+            row(b"\xff\n", Kind::Directory, 1 << 40, Some(Time::from_seconds(-5)), -7, Some(29_000_000)),
+            row(
+                "ö".as_bytes(),
+                Kind::BlockDevice,
+                u64::MAX,
+                Time::new(i64::MIN, 999_999_999).ok(),
+                5,
+                Some(6),
+            ),
+        ]
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were() {
+        let bytes = encode(&rows());
+
+        assert_eq!(Block::new(&bytes).unwrap().to_rows(), Ok(rows()));
+        assert_eq!(Block::new(&bytes).unwrap().names(), b"a/\xff\n/\xc3\xb6/");
+    }
+
+    #[test]
+    fn bytes_that_were_cut_or_turned_never_panic_and_a_cut_is_seen() {
+        let bytes = encode(&rows());
+
+        for end in 0..bytes.len() {
+            let read = Block::new(&bytes[..end]).and_then(|block| block.to_rows());
+            assert!(read.is_err(), "{end}");
+        }
+        for index in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut bytes = bytes.clone();
+                bytes[index] ^= 1 << bit;
+                _ = Block::new(&bytes).and_then(|block| block.to_rows());
+            }
+        }
+    }
+}
