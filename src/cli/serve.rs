@@ -55,6 +55,10 @@ pub struct Args {
     #[arg(long)]
     without_tls: bool,
 
+    /// Do not read the names in new backups as they appear, for searches to come
+    #[arg(long)]
+    no_index: bool,
+
     /// Give a request up when the jailed worker does not answer it in time
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -78,6 +82,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
         options: OpenOptions { show_metafiles: false, deadline: Duration::from_secs(args.deadline) },
         listen: args.listen,
         data: args.data.clone().map_or_else(default_data, Ok)?,
+        keeps_index: !args.no_index,
         tls,
         trusted_proxies: args.trusted_proxy.clone(),
     };

@@ -1,9 +1,11 @@
 //! Listening, and the lifetime of a server.
 
 use super::access::Access;
+use super::indexer::Indexer;
 use super::state::App;
 use super::tls::{self, Identity, Tls};
 use super::{api, layers};
+use crate::index::Index;
 use crate::library::{Library, Place};
 use axum::Router;
 use axum_server::Handle;
@@ -42,6 +44,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The directory of its own data: users, index, certificate. Made when it is not there.
     pub data: PathBuf,
+    /// Whether names in new backups are put into the index as they appear, or when somebody asks for it.
+    pub keeps_index: bool,
     /// Whether and how to speak TLS.
     pub tls: Tls,
     /// Proxies whose word about a client's address is taken.
@@ -67,10 +71,12 @@ impl Server {
         let identity = tls::load(&config.tls, &config.data)?;
         let library = Library::open(&config.places, config.options.clone())?;
         let access = Access::open(&config.data, config.trusted_proxies, identity.is_some())?;
+        let index = Index::open(&config.data.join("index.sqlite"))?;
+        let indexer = Indexer::start(library.clone(), index.clone(), config.keeps_index)?;
         let doing = || format!("listening at {}", config.listen);
         let listener = TcpListener::bind(config.listen).map_err(|error| Error::from_io(doing(), &error))?;
         let address = listener.local_addr().map_err(|error| Error::from_io(doing(), &error))?;
-        Ok(Server { listener, address, app: App::new(library, access), identity })
+        Ok(Server { listener, address, app: App::new(library, access, index, indexer), identity })
     }
 
     /// Where it can be reached.

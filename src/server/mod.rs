@@ -12,6 +12,7 @@ mod access;
 mod api;
 mod body;
 mod headers;
+mod indexer;
 mod layers;
 mod listen;
 mod location;

@@ -2,8 +2,10 @@
 
 use super::access::Access;
 use super::api::{Listings, Plans};
+use super::indexer::Indexer;
 use super::location::Location;
 use super::problem::Problem;
+use crate::index::Index;
 use crate::library::Library;
 use spelunk_mount::path::{self, Found, Links};
 use spelunk_tree::Tree;
@@ -24,6 +26,10 @@ pub struct App {
     pub tree: Arc<dyn Tree>,
     /// Who may see what.
     pub access: Arc<Access>,
+    /// Names in all backups.
+    pub index: Arc<Index>,
+    /// Keeps the index up to date.
+    pub indexer: Indexer,
     /// Directories that were listed lately.
     pub listings: Listings,
     /// Stored archives that are being downloaded.
@@ -35,11 +41,13 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(library: Arc<Library>, access: Arc<Access>) -> Arc<App> {
+    pub fn new(library: Arc<Library>, access: Arc<Access>, index: Arc<Index>, indexer: Indexer) -> Arc<App> {
         Arc::new(App {
             tree: library.tree(),
             library,
             access,
+            index,
+            indexer,
             listings: Listings::default(),
             plans: Plans::default(),
             readers: Arc::new(Semaphore::new(READERS_MAX)),

@@ -5,10 +5,13 @@ mod clients;
 mod download;
 mod entry;
 mod file;
+mod index;
 mod list;
 mod node;
 mod openapi;
+mod search;
 mod service;
+mod versions;
 
 pub use archive::Plans;
 pub use list::Listings;
@@ -30,6 +33,9 @@ pub fn router() -> Router<Arc<App>> {
         .route("/list/{*path}", get(list::list))
         .route("/node/{*path}", get(node::node))
         .route("/file/{*path}", get(file::file))
+        .route("/search", get(search::search))
+        .route("/versions/{*path}", get(versions::versions))
+        .route("/index", get(index::status).post(index::build))
         .route("/zip", get(archive::zip).post(archive::zip))
         .route("/tar", get(archive::tar).post(archive::tar))
         .fallback(async || Problem::not_found())

@@ -1,6 +1,6 @@
 //! The API's description for programs.
 
-use super::{archive, clients, file, list, node, service};
+use super::{archive, clients, file, index, list, node, search, service, versions};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -15,7 +15,11 @@ use utoipa::OpenApi;
         node::node,
         file::file,
         archive::zip,
-        archive::tar
+        archive::tar,
+        search::search,
+        versions::versions,
+        index::status,
+        index::build
     )
 )]
 struct Library;
