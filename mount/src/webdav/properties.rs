@@ -4,7 +4,7 @@ use super::client::Client;
 use super::request::Wanted;
 use super::view::Seen;
 use super::xml::{ElementName, is_xml, push_text};
-use super::{conditions, media, refusal};
+use super::{Refusal, conditions, media, refusal};
 use crate::civil::civil;
 use spelunk_tree::{Attr, ErrorKind, Kind, Name, Time, TreeInfo};
 use std::fmt::Write as _;
@@ -18,6 +18,9 @@ pub(super) const MULTISTATUS_END: &str = "</D:multistatus>\n";
 const DAV: (&str, &str) = ("D", "DAV:");
 const MICROSOFT: (&str, &str) = ("Z", "urn:schemas-microsoft-com:");
 const APACHE: (&str, &str) = ("A", "http://apache.org/dav/props/");
+
+/// Bytes of XML that name the unknown properties which a client asks for: they come with each entry of a listing.
+const UNKNOWN_BYTES_MAX: usize = 4096;
 
 /// Windows's attributes that are passed on: read-only, hidden, system, archive.
 const DOS_KEPT: u32 = 0x27;
@@ -35,16 +38,28 @@ pub(super) struct Resource<'a> {
 
 /// What properties depend on beside the resource.
 pub(super) struct Asked {
-    pub(super) wanted: Wanted,
-    pub(super) client: Client,
+    wanted: Wanted,
+    client: Client,
     /// Bytes in use in the tree, when that is known.
-    pub(super) used_bytes: Option<u64>,
+    used_bytes: Option<u64>,
+    /// The properties that nothing has, as each answer names them.
+    unknown: String,
 }
 
 impl Asked {
-    pub(super) fn new(wanted: Wanted, client: Client, info: &TreeInfo) -> Asked {
+    /// # Errors
+    /// 400 for names of unknown properties that would make each of a million answers long.
+    pub(super) fn new(wanted: Wanted, client: Client, info: &TreeInfo) -> Result<Asked, Refusal> {
         let used = info.size_bytes.checked_sub(info.free_bytes.unwrap_or(0)).filter(|&used| used > 0);
-        Asked { wanted, client, used_bytes: used }
+        let mut unknown = String::new();
+        if let Wanted::These(names) | Wanted::All(names) = &wanted {
+            let is_unknown = |name: &&ElementName| !PROPERTIES.iter().any(|property| property.is_named(name));
+            names.iter().filter(is_unknown).for_each(|name| push_unknown(&mut unknown, name));
+        }
+        if unknown.len() > UNKNOWN_BYTES_MAX {
+            return Err(Refusal::bad_request());
+        }
+        Ok(Asked { wanted, client, used_bytes: used, unknown })
     }
 }
 
@@ -158,10 +173,7 @@ pub(super) fn push_response(out: &mut String, resource: &Resource<'_>, asked: &A
         };
     }
     out.push_str("</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>");
-    if let Wanted::These(names) | Wanted::All(names) = &asked.wanted {
-        let is_unknown = |name: &&ElementName| !PROPERTIES.iter().any(|property| property.is_named(name));
-        names.iter().filter(is_unknown).for_each(|name| push_unknown(&mut missing, name));
-    }
+    missing.push_str(&asked.unknown);
     if !missing.is_empty() {
         let status = "<D:status>HTTP/1.1 404 Not Found</D:status>";
         let _ = write!(out, "<D:propstat><D:prop>{missing}</D:prop>{status}</D:propstat>");

@@ -19,7 +19,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Refusal> {
     let is_listed = is_listed(headers)?;
     let wanted = request::parse(body)?;
-    let asked = Asked::new(wanted, view.client, view.tree.info());
+    let asked = Asked::new(wanted, view.client, view.tree.info())?;
     let (names, is_directory) = match target {
         Target::Within { names, is_directory } => (names, is_directory),
         Target::Above(depth) => return Ok(multistatus(above(dav, depth, is_listed, &asked))),

@@ -79,6 +79,10 @@ fn malformed_requests_get_an_error_and_the_next_an_answer() {
     let bomb = "<!DOCTYPE a [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;'>]><a>&b;</a>";
     assert_eq!(propfind(bomb), 400);
     assert_eq!(propfind("<propfind xmlns='DAV:'><prop>\u{1}</prop></propfind>"), 400);
+    let namespace = "&quot;".repeat(200);
+    let many: String = (0..60).map(|number| format!("<x:p{number}/>")).collect();
+    let long = format!("<propfind xmlns='DAV:' xmlns:x='{namespace}'><prop>{many}</prop></propfind>");
+    assert_eq!(propfind(&long), 400);
     assert_eq!(server.ask("PROPFIND /dav/%zz", "Depth: 1", "").status, 400);
     assert_eq!(server.get(&format!("/dav/{}", "a".repeat(2000)), "").status, 404);
     assert_eq!(server.ask("UNLOCK /dav/file", "", "").status, 400);

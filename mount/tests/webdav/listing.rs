@@ -2,10 +2,11 @@
 
 use super::dir_tree::DirTree;
 use super::memory_tree::{MemoryTree, directory, file};
+use super::watched::{Call, Watched};
 use super::{Server, User};
 use spelunk_mount::path::Links;
 use spelunk_mount::webdav::Options;
-use spelunk_tree::{Attr, ErrorKind, Kind, Name, Time, Tree};
+use spelunk_tree::{Attr, Cursor, Error, ErrorKind, Kind, Time};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -210,68 +211,16 @@ fn links_are_left_out_where_they_are_not_to_be_followed_but_for_those_of_a_libra
     assert_eq!(server.get("/dav/latest/C/file", "").text(), "content");
 }
 
-/// A tree of which each directory's second page fails.
-struct SecondPageFails(MemoryTree);
-
-impl Tree for SecondPageFails {
-    fn info(&self) -> &spelunk_tree::TreeInfo {
-        self.0.info()
-    }
-
-    fn root(&self) -> spelunk_tree::NodeId {
-        self.0.root()
-    }
-
-    fn lookup(&self, dir: spelunk_tree::NodeId, name: &Name) -> spelunk_tree::Result<spelunk_tree::Entry> {
-        self.0.lookup(dir, name)
-    }
-
-    fn list(
-        &self,
-        dir: spelunk_tree::NodeId,
-        cursor: spelunk_tree::Cursor,
-        max: usize,
-    ) -> spelunk_tree::Result<spelunk_tree::Page> {
-        if cursor != spelunk_tree::Cursor::START {
-            return Err(spelunk_tree::Error::corrupt("the second page"));
-        }
-        self.0.list(dir, cursor, max)
-    }
-
-    fn attr(&self, node: spelunk_tree::NodeId) -> spelunk_tree::Result<Attr> {
-        self.0.attr(node)
-    }
-
-    fn read(
-        &self,
-        node: spelunk_tree::NodeId,
-        stream: Option<&Name>,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> spelunk_tree::Result<usize> {
-        self.0.read(node, stream, offset, buffer)
-    }
-
-    fn link_target(&self, node: spelunk_tree::NodeId) -> spelunk_tree::Result<Vec<u8>> {
-        self.0.link_target(node)
-    }
-
-    fn xattrs(&self, node: spelunk_tree::NodeId) -> spelunk_tree::Result<Vec<spelunk_tree::Xattr>> {
-        self.0.xattrs(node)
-    }
-
-    fn streams(&self, node: spelunk_tree::NodeId) -> spelunk_tree::Result<Vec<spelunk_tree::StreamInfo>> {
-        self.0.streams(node)
-    }
-}
-
 #[test]
 fn listing_that_fails_on_its_way_is_never_taken_for_a_whole_one() {
     let mut tree = MemoryTree::new();
     for number in 0..2000 {
         tree.add(&format!("file {number}"), file(b""));
     }
-    let server = Server::new(SecondPageFails(tree));
+    let server = Server::new(Watched::new(tree, |call| match call {
+        Call::List(cursor) if cursor != Cursor::START => Err(Error::corrupt("the second page")),
+        _ => Ok(()),
+    }));
 
     let answer = server.propfind("/dav/", 1);
 

@@ -12,6 +12,7 @@ mod clients;
 #[path = "../fuse/dir_tree.rs"]
 mod dir_tree;
 mod listing;
+mod load;
 #[allow(dead_code)]
 #[path = "../fuse/memory_tree.rs"]
 mod memory_tree;
@@ -19,6 +20,7 @@ mod reading;
 mod replay;
 mod rights;
 mod speed;
+mod watched;
 
 use spelunk_mount::webdav::{Admits, Options, Webdav};
 use spelunk_tree::{Name, Tree};

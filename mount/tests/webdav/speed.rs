@@ -1,31 +1,9 @@
-//! Bounds that hold on slow machines, too, and measurements: `cargo test --release -p spelunk-mount --test webdav --
-//! --ignored --nocapture speed`.
+//! Measurements: `cargo test --release -p spelunk-mount --test webdav -- --ignored --nocapture speed`.
 
 use super::Server;
-use super::memory_tree::{MemoryTree, directory, file};
+use super::load::{large_directory, large_file};
 use std::process::Command;
 use std::time::Instant;
-
-fn large_directory(entries: usize) -> MemoryTree {
-    let mut tree = MemoryTree::new();
-    let dir = tree.add("dir", directory());
-    for number in 0..entries {
-        tree.add_to(dir, &format!("file number {number}"), file(b"data"));
-    }
-    tree
-}
-
-#[test]
-fn listing_of_20_000_entries_is_whole_and_streams() {
-    let server = Server::new(large_directory(20_000));
-
-    let answer = server.propfind("/dav/dir/", 1);
-
-    assert!(answer.is_whole);
-    assert_eq!(answer.header("transfer-encoding"), "chunked");
-    let hrefs = answer.hrefs();
-    assert_eq!((hrefs.len(), hrefs[20_000]), (20_001, "/dav/dir/file%20number%2019999"));
-}
 
 #[test]
 #[ignore = "a measurement"]
@@ -37,10 +15,7 @@ fn listing_and_reading() {
         let (seconds, bytes) = (start.elapsed().as_secs_f64(), answer.body.len());
         println!("PROPFIND of 20,000 entries, {run}: {seconds:.3} s, {bytes} bytes");
     }
-    let mut tree = MemoryTree::new();
-    let index = tree.add("file", file(b""));
-    tree.resize(index, 1 << 30);
-    let server = Server::new(tree);
+    let server = Server::new(large_file());
     for _ in 0..3 {
         let start = Instant::now();
         let status =
