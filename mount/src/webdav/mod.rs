@@ -62,18 +62,18 @@ impl Default for Options {
     }
 }
 
-/// What the one who sends a request may do. Paths are names from the tree's root, as they are stored; where a link
-/// leads elsewhere, the other place is asked about as well. Called from threads that may block.
+/// What the one who sends a request may do. Paths are names from the tree's root; where a link or another spelling
+/// leads elsewhere, the place as it is stored is asked about as well, and both must be allowed.
 pub trait Admits: Send + Sync + 'static {
-    /// Whether there is such a thing, as far as this user knows. What lies below something unseen is not seen, and
-    /// not asked about.
+    /// Whether there is such a thing, as far as this user knows: asked for each step of a path and each entry of a
+    /// listing, on threads that may block. What lies below something unseen is not seen, and not asked about.
     fn sees(&self, path: &[Name]) -> bool;
 
-    /// Whether the file's content may be read.
+    /// Whether the file's content may be read, likewise.
     fn may_read(&self, path: &[Name]) -> bool;
 
-    /// Told when a download has ended, with the bytes of content that went out: less than the file has when a range
-    /// was asked for or the transfer broke off.
+    /// Told when a download has ended, with the place of the file as it is stored and the bytes that went out: less
+    /// than the file has when a range was asked for or the transfer broke off. Called where nothing may block.
     fn was_read(&self, path: &[Name], bytes: u64);
 }
 

@@ -226,7 +226,7 @@ fn davfs2_shows_the_siblings_of_a_broken_entry_and_fails_in_the_midst_of_damage(
 
     let listed = printed(&mounted.path(), "ls", &[]);
 
-    for name in ["before", "after", "damaged"] {
+    for name in ["before", "broken", "after", "damaged"] {
         assert!(listed.lines().any(|line| line == name), "{listed}");
     }
     assert_eq!(printed(&mounted.path(), "cat before after", &[]), "12");

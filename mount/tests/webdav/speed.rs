@@ -15,6 +15,12 @@ fn listing_and_reading() {
         let (seconds, bytes) = (start.elapsed().as_secs_f64(), answer.body.len());
         println!("PROPFIND of 20,000 entries, {run}: {seconds:.3} s, {bytes} bytes");
     }
+    let server = Server::new(large_directory(100));
+    let start = Instant::now();
+    let urls = server.url("/dav/dir/file%20number%20[0-99]?[0-99]");
+    let status = Command::new("curl").args(["-sSf", "-o", "/dev/null", &urls]).status();
+    assert!(status.unwrap().success());
+    println!("GET of 10,000 small files, one by one: {:.3} s", start.elapsed().as_secs_f64());
     let server = Server::new(large_file());
     for _ in 0..3 {
         let start = Instant::now();
