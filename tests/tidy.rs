@@ -32,7 +32,6 @@ const NEVER: &[(&str, &str, &str)] = &[
     ("formats", "libc", "parsers make no system calls"),
     ("sandbox", "tokio", "the worker is synchronous"),
     ("sandbox", "fuser", "the jail knows no presenter"),
-    ("mount", "tokio", "presenters are synchronous"),
     ("mount", "rusqlite", "presenters know no catalogue"),
     (".", "fuser", "FUSE is spoken in mount/src/fuse only"),
 ];
@@ -109,6 +108,19 @@ fn crates_depend_only_along_the_arrows() {
         }
     }
     assert_none(&wrong, "dependencies against the arrows");
+}
+
+#[test]
+fn of_the_presenters_webdav_alone_is_asynchronous() {
+    let word = Regex::new(r"\btokio\b|\basync (fn|move|\{)|\.await\b").expect("a regular expression");
+    let mut wrong = Vec::new();
+    for (path, source) in sources().iter().filter(|(path, _)| path.starts_with("mount/src")) {
+        let code = source.lines().map(|line| line.split("//").next().unwrap_or_default());
+        if !path.starts_with("mount/src/webdav") && code.into_iter().any(|line| word.is_match(line)) {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert_none(&wrong, "presenters that are not synchronous");
 }
 
 #[test]
@@ -314,7 +326,7 @@ fn every_claim_of_the_manuals_names_a_test_that_exists() {
     let span = Regex::new(r"`([a-z0-9_]+)`").expect("a regular expression");
     let all: String = sources().into_iter().map(|(_, source)| source).collect();
     let mut wrong = Vec::new();
-    for manual in ["SECURITY.md", "docs/mount.md"] {
+    for manual in ["SECURITY.md", "docs/mount.md", "docs/webdav.md"] {
         let manual_text = text(manual) + "\n\n";
         let mut count = 0;
         for claim in shown_by.captures_iter(&manual_text) {

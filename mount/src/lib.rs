@@ -10,6 +10,7 @@
 //! and sizes are a guest's, and are bounded before they reach a kernel.
 
 pub mod archive;
+mod civil;
 mod compose;
 #[cfg(test)]
 mod fixture;
@@ -17,5 +18,6 @@ mod fixture;
 pub mod fuse;
 pub mod path;
 pub mod walk;
+pub mod webdav;
 
 pub use compose::{Composition, Part};

@@ -46,52 +46,91 @@ pub fn push(path: &mut Vec<u8>, name: &[u8]) {
     path.extend_from_slice(name);
 }
 
+/// The way from a tree's root to a node: the names under which its steps are stored, with links resolved.
+#[derive(Clone, Debug)]
+pub struct Way {
+    root: Found,
+    steps: Vec<(Name, Found)>,
+}
+
+impl Way {
+    /// The way to the root.
+    ///
+    /// # Errors
+    /// When the root cannot be read.
+    pub fn root(tree: &dyn Tree) -> Result<Way> {
+        let root = Found { node: tree.root(), attr: tree.attr(tree.root())? };
+        Ok(Way { root, steps: Vec::new() })
+    }
+
+    /// Where it leads.
+    pub fn end(&self) -> &Found {
+        self.steps.last().map_or(&self.root, |(_, found)| found)
+    }
+
+    /// The names that it leads through, without the root, which has none.
+    pub fn names(&self) -> Vec<Name> {
+        self.steps.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The way that goes on from here along `path`.
+    ///
+    /// # Errors
+    /// As [`resolve`].
+    pub fn follow(mut self, tree: &dyn Tree, path: &[u8], links: Links) -> Result<Way> {
+        let typed = match links {
+            Links::Keep => normalise(path),
+            Links::Follow => split(path).collect(),
+        };
+        // Each name with the count of steps above which its `..` does not lead: none for what the user typed, those
+        // to the root of its volume for what a link says.
+        let mut pending: VecDeque<(Vec<u8>, usize)> =
+            typed.into_iter().map(|name| (name.to_vec(), 0)).collect();
+        let mut links_left = LINKS_MAX;
+        let mut steps_left = COMPONENTS_MAX;
+        while let Some((component, floor)) = pending.pop_front() {
+            steps_left = steps_left.checked_sub(1).ok_or_else(|| Error::limit("a path of too many names"))?;
+            if component == b".." {
+                self.steps.truncate(self.steps.len().saturating_sub(1).max(floor));
+                continue;
+            }
+            let here = self.end();
+            let entry = step(tree, here, component)?;
+            let is_followed = links == Links::Follow || tree.is_live(here.node);
+            if entry.attr.kind != Kind::Symlink || !is_followed {
+                self.steps.push((entry.name, Found { node: entry.node, attr: entry.attr }));
+                continue;
+            }
+            links_left = links_left.checked_sub(1).ok_or_else(|| Error::limit("too many symbolic links"))?;
+            let target = tree.link_target(entry.node)?;
+            let volume_root = self.steps_to_volume(entry.node);
+            if target.starts_with(b"/") {
+                self.steps.truncate(volume_root);
+            }
+            for part in split(&target).collect::<Vec<_>>().into_iter().rev() {
+                pending.push_front((part.to_vec(), volume_root));
+            }
+        }
+        if path.ends_with(b"/") && self.end().attr.kind != Kind::Directory {
+            return Err(Error::new(ErrorKind::NotADirectory, "not a directory"));
+        }
+        Ok(self)
+    }
+
+    /// How many steps lead to the root of the volume that `node` is in.
+    fn steps_to_volume(&self, node: NodeId) -> usize {
+        let volume = |node: NodeId| (node.tree(), node.part());
+        let mut on_the_way = std::iter::once(&self.root).chain(self.steps.iter().map(|(_, found)| found));
+        on_the_way.position(|found| volume(found.node) == volume(node)).unwrap_or(0)
+    }
+}
+
 /// Finds what `path` names.
 ///
 /// # Errors
 /// `NotFound`, `NotADirectory`, and what the tree reports.
 pub fn resolve(tree: &dyn Tree, path: &[u8], links: Links) -> Result<Found> {
-    let typed = match links {
-        Links::Keep => normalise(path),
-        Links::Follow => split(path).collect(),
-    };
-    // Each name with the depth above which its `..` does not lead: the tree's root for what the user typed,
-    // the root of its volume for what a link says.
-    let mut pending: VecDeque<(Vec<u8>, usize)> = typed.into_iter().map(|name| (name.to_vec(), 0)).collect();
-    let root = Found { node: tree.root(), attr: tree.attr(tree.root())? };
-    let mut trail = vec![root];
-    let mut links_left = LINKS_MAX;
-    let mut steps_left = COMPONENTS_MAX;
-    while let Some((component, floor)) = pending.pop_front() {
-        steps_left = steps_left.checked_sub(1).ok_or_else(|| Error::limit("a path of too many names"))?;
-        let Some(here) = trail.last() else { break };
-        if component == b".." {
-            trail.truncate(trail.len().saturating_sub(1).max(floor + 1));
-            continue;
-        }
-        let entry = step(tree, here, component)?;
-        let is_followed = links == Links::Follow || tree.is_live(here.node);
-        if entry.attr.kind == Kind::Symlink && is_followed {
-            links_left = links_left.checked_sub(1).ok_or_else(|| Error::limit("too many symbolic links"))?;
-            let target = tree.link_target(entry.node)?;
-            let volume = (entry.node.tree(), entry.node.part());
-            let is_of_the_volume = |found: &Found| (found.node.tree(), found.node.part()) == volume;
-            let volume_root = trail.iter().position(is_of_the_volume).unwrap_or(0);
-            if target.starts_with(b"/") {
-                trail.truncate(volume_root + 1);
-            }
-            for part in split(&target).collect::<Vec<_>>().into_iter().rev() {
-                pending.push_front((part.to_vec(), volume_root));
-            }
-        } else {
-            trail.push(Found { node: entry.node, attr: entry.attr });
-        }
-    }
-    let found = trail.pop().ok_or_else(|| Error::internal("a path without a root"))?;
-    if path.ends_with(b"/") && found.attr.kind != Kind::Directory {
-        return Err(Error::new(ErrorKind::NotADirectory, "not a directory"));
-    }
-    Ok(found)
+    Ok(Way::root(tree)?.follow(tree, path, links)?.end().clone())
 }
 
 fn step(tree: &dyn Tree, here: &Found, component: Vec<u8>) -> Result<Entry> {
@@ -193,6 +232,16 @@ mod tests {
         let found = resolve(&tree, b"p2/link", Links::Follow).unwrap();
 
         assert_eq!((found.node.part(), found.node.own().get()), (2, 3));
+    }
+
+    #[test]
+    fn way_has_the_names_as_stored_behind_links() {
+        let tree = fixture::tree(nodes());
+        let root = Way::root(&tree).unwrap();
+
+        let way = root.follow(&tree, b"link", Links::Follow).unwrap();
+
+        assert_eq!(way.names(), [Name::new(*b"etc").unwrap(), Name::new(*b"fstab").unwrap()]);
     }
 
     #[test]

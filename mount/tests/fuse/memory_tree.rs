@@ -18,6 +18,10 @@ pub struct Node {
     pub children: Vec<Child>,
     pub xattrs: Vec<Xattr>,
     pub streams: Vec<(Name, Vec<u8>)>,
+    /// From where on its content cannot be read.
+    pub unreadable_from: Option<u64>,
+    /// Whether it is a directory of a library.
+    pub is_live: bool,
 }
 
 pub enum Child {
@@ -40,6 +44,8 @@ pub fn file(data: &[u8]) -> Node {
         children: Vec::new(),
         xattrs: Vec::new(),
         streams: Vec::new(),
+        unreadable_from: None,
+        is_live: false,
     }
 }
 
@@ -140,6 +146,10 @@ impl Tree for MemoryTree {
                 (data, data.len() as u64)
             }
         };
+        let end = offset.saturating_add(buffer.len() as u64);
+        if node.unreadable_from.is_some_and(|unreadable| end > unreadable) {
+            return Err(Error::corrupt("unreadable for the test"));
+        }
         let length = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
         let start = usize::try_from(offset).unwrap().min(data.len());
         let stored = (data.len() - start).min(length);
@@ -159,5 +169,9 @@ impl Tree for MemoryTree {
     fn streams(&self, node: NodeId) -> Result<Vec<StreamInfo>> {
         let streams = self.node(node)?.streams.iter();
         Ok(streams.map(|(name, data)| StreamInfo { name: name.clone(), size: data.len() as u64 }).collect())
+    }
+
+    fn is_live(&self, node: NodeId) -> bool {
+        self.node(node).is_ok_and(|node| node.is_live)
     }
 }

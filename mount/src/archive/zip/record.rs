@@ -1,6 +1,7 @@
 //! The records of a ZIP file, as PKWARE's APPNOTE and Info-ZIP's extra fields lay them out.
 
 use crate::archive::members::Member;
+use crate::civil::civil;
 use spelunk_tree::{Attr, Error, Kind, Result, Time};
 
 /// How the bytes of an entry are stored.
@@ -318,19 +319,6 @@ fn dos_time(time: Time) -> (u16, u16) {
     ];
     let [time, date] = fields.map(|field| u16::try_from(field).unwrap_or(0));
     (time, date)
-}
-
-/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant's `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days.saturating_add(719_468);
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// Units of 100 ns since 1601; `None` outside of what Windows takes for a time.
