@@ -55,3 +55,39 @@ impl Source for Content {
         Ok(Some(buffer.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, Node};
+    use spelunk_tree::ErrorKind;
+
+    fn content(node: Node, part: Range<u64>) -> Content {
+        let tree = Arc::new(fixture::tree([(2, node)]));
+        Content { tree, node: NodeId::new(2).unwrap(), parts: VecDeque::from([Part::Stretch(part)]) }
+    }
+
+    #[test]
+    fn stretch_comes_in_pieces_and_then_ends() {
+        let size = PIECE_BYTES * 2 + 7;
+        let mut content = content(Node::Large { size, written: size, unreadable_from: None }, 3..size);
+
+        let mut place = 3;
+        while let Some(piece) = content.next().unwrap() {
+            assert!(piece.len() <= usize::try_from(PIECE_BYTES).unwrap() && !piece.is_empty());
+            for byte in piece {
+                assert_eq!(byte, fixture::large_byte(place));
+                place += 1;
+            }
+        }
+
+        assert_eq!(place, size);
+    }
+
+    #[test]
+    fn file_that_ends_before_its_size_is_damaged() {
+        let mut content = content(Node::File(b"abc"), 0..4);
+
+        assert_eq!(content.next().map_err(|error| error.kind()), Err(ErrorKind::Corrupt));
+    }
+}

@@ -7,21 +7,13 @@ use super::view::{Seen, View};
 use super::{Body, Refusal, Webdav, conditions, media, properties};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use spelunk_tree::{Error, Name};
+use spelunk_tree::{Error, ErrorKind, Name};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 /// What a directory answers: browsers and tests of the connection look there.
 const DIRECTORY: &str = "A directory, for WebDAV clients.\n";
-
-/// What was found for a request.
-struct Found {
-    view: View,
-    /// Where it is stored.
-    path: Vec<Name>,
-    seen: Seen,
-}
 
 /// Answers a GET or HEAD.
 pub(super) async fn answer(
@@ -38,8 +30,7 @@ pub(super) async fn answer(
         return Ok(response);
     }
     let media_type = media::of(names.last());
-    let found = dav.calls.run(move || find(view, &names, is_directory)).await?;
-    let Found { view, path, seen } = found;
+    let (view, path, seen) = dav.calls.run(move || find(view, &names, is_directory)).await?;
     if seen.is_directory() {
         return Ok(directory(is_head));
     }
@@ -63,15 +54,15 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-fn find(view: View, names: &[Name], is_directory: bool) -> spelunk_tree::Result<Found> {
-    let way = view.find(names, is_directory)?;
-    let seen = Seen { node: way.end().node, attr: way.end().attr.clone() };
-    let path = way.names();
+/// What is there, and where it is stored.
+fn find(view: View, names: &[Name], is_directory: bool) -> Result<(View, Vec<Name>, Seen), Error> {
+    let found = view.find(names, is_directory)?;
+    let (path, seen) = (found.way.names(), found.seen());
     let may_read = || view.admits.may_read(names) && view.admits.may_read(&path);
     if !seen.is_directory() && !may_read() {
-        return Err(Error::new(spelunk_tree::ErrorKind::Denied, "reading is not permitted"));
+        return Err(Error::new(ErrorKind::Denied, "reading is not permitted"));
     }
-    Ok(Found { view, path, seen })
+    Ok((view, path, seen))
 }
 
 fn directory(is_head: bool) -> Response<Body> {

@@ -3,9 +3,8 @@
 use super::calls::Source;
 use super::properties::{self, Asked, MULTISTATUS, MULTISTATUS_END, Resource};
 use super::target;
-use super::view::{Seen, View};
+use super::view::{Found, Seen, View};
 use super::xml;
-use crate::path::Way;
 use bytes::Bytes;
 use spelunk_tree::{Cursor, Error, Name, Result};
 
@@ -19,7 +18,7 @@ pub(super) struct Listing {
     pub(super) view: View,
     pub(super) asked: Asked,
     /// The directory, or what alone is asked for.
-    pub(super) way: Way,
+    pub(super) found: Found,
     /// The path of its URL.
     pub(super) href: String,
     /// Its name, unless it is the root.
@@ -49,7 +48,7 @@ impl Source for Listing {
         if let Place::Itself { is_listed } = self.place {
             out.push_str(xml::HEAD);
             out.push_str(MULTISTATUS);
-            let seen = Seen { node: self.way.end().node, attr: self.way.end().attr.clone() };
+            let seen = self.found.seen();
             let resource = Resource { href: &self.href, name: self.name.as_ref(), seen: &seen };
             properties::push_response(&mut out, &resource, &self.asked);
             if !is_listed {
@@ -63,8 +62,9 @@ impl Source for Listing {
         if page == PAGES_MAX {
             return Err(Error::limit("a directory of too many entries"));
         }
-        let listed = self.view.tree.list(self.way.end().node, cursor, PAGE_ENTRIES)?;
-        for (name, seen) in listed.entries.into_iter().filter_map(|listed| self.view.line(&self.way, listed))
+        let listed = self.view.tree.list(self.found.way.end().node, cursor, PAGE_ENTRIES)?;
+        for (name, seen) in
+            listed.entries.into_iter().filter_map(|listed| self.view.line(&self.found, listed))
         {
             let mut href = self.href.clone();
             target::push(&mut href, &name, seen.as_ref().is_ok_and(Seen::is_directory));

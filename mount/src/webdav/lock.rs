@@ -6,7 +6,6 @@ use super::view::View;
 use super::xml::{self, Part, push_text};
 use super::{Body, Refusal, Webdav};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use spelunk_tree::Kind;
 use std::hash::{BuildHasher, RandomState};
 
 /// How long a lock is said to last: clients ask again before it ends.
@@ -42,14 +41,14 @@ pub(super) async fn lock(
         return Err(Refusal::Status(StatusCode::FORBIDDEN));
     };
     let found = dav.calls.run(move || Ok((view.find(&names, is_directory)?, names))).await;
-    let (way, names) = match found {
+    let (found, names) = match found {
         // A lock of what is not there would make it.
         Err(error) if super::refusal::status(error.kind()) == StatusCode::NOT_FOUND => {
             return Err(Refusal::Status(StatusCode::FORBIDDEN));
         }
         found => found?,
     };
-    let href = dav.prefix.href(&names, way.end().attr.kind == Kind::Directory);
+    let href = dav.prefix.href(&names, found.seen().is_directory());
     let depth = if headers.get("Depth").is_some_and(|depth| depth == "0") { "0" } else { "infinity" };
     let mut response = Response::new(Body::full(document(&wish.unwrap_or_default(), &token, depth, &href)));
     response.headers_mut().insert(header::CONTENT_TYPE, xml::content_type());

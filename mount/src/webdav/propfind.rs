@@ -30,17 +30,12 @@ pub(super) async fn answer(
         let resource = Resource { href: &href, name: names.last(), seen: &seen };
         return Ok(multistatus(document(|out| properties::push_response(out, &resource, &asked))));
     }
-    let (view, names, way) = dav
-        .calls
-        .run(move || {
-            let way = view.find(&names, is_directory)?;
-            Ok((view, names, way))
-        })
-        .await?;
-    let is_directory = way.end().attr.kind == Kind::Directory;
+    let find = move || view.find(&names, is_directory).map(|found| (view, names, found));
+    let (view, names, found) = dav.calls.run(find).await?;
+    let is_directory = found.seen().is_directory();
     let href = dav.prefix.href(&names, is_directory);
     let place = Place::Itself { is_listed: is_listed && is_directory };
-    let listing = Listing { view, asked, way, href, name: names.last().cloned(), place };
+    let listing = Listing { view, asked, found, href, name: names.last().cloned(), place };
     Ok(multistatus(dav.calls.body(listing).await?))
 }
 

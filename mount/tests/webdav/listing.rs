@@ -195,6 +195,43 @@ fn links_inside_are_shown_as_what_they_lead_to_and_others_left_out() {
 }
 
 #[test]
+fn walk_of_all_that_is_listed_ends_whatever_leads_in_circles() {
+    let mut tree = MemoryTree::new();
+    let (left, right) = (tree.add("left", directory()), tree.add("right", directory()));
+    tree.add_to(left, "self", link("."));
+    tree.add_to(left, "up", link("/"));
+    tree.add_to(left, "across", link("../right"));
+    tree.add_to(right, "across", link("../left"));
+    let damaged = tree.add_to(right, "damaged", directory());
+    tree.link(damaged, "again", right);
+    let server = Server::new(tree);
+
+    let mut all = vec!["/dav/".to_owned()];
+    for next in 0.. {
+        let Some(path) = all.get(next).cloned() else { break };
+        let answer = server.propfind(&path, 1);
+        assert!(answer.status == 207 || path.ends_with("/again"), "{path}");
+        all.extend(answer.hrefs_of_entries().map(str::to_owned));
+        assert!(all.len() < 20, "{all:?}");
+    }
+
+    all.sort();
+    let expected = [
+        "/dav/",
+        "/dav/left/",
+        "/dav/left/across/",
+        "/dav/left/across/damaged/",
+        "/dav/left/across/damaged/again",
+        "/dav/right/",
+        "/dav/right/across/",
+        "/dav/right/damaged/",
+        "/dav/right/damaged/again",
+    ];
+    assert_eq!(all, expected);
+    assert_eq!(server.propfind("/dav/left/self/", 1).status, 404);
+}
+
+#[test]
 fn links_are_left_out_where_they_are_not_to_be_followed_but_for_those_of_a_library() {
     let mut tree = tree_of_links();
     let mut latest = directory();

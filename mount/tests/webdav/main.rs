@@ -175,6 +175,11 @@ impl Answer {
     fn hrefs(&self) -> Vec<&str> {
         self.between("<D:href>", "</D:href>")
     }
+
+    /// Those of what is in the directory that was asked for.
+    fn hrefs_of_entries(&self) -> impl Iterator<Item = &str> {
+        self.hrefs().into_iter().skip(1)
+    }
 }
 
 /// Puts a chunked body together; whether its end is there.
