@@ -51,7 +51,11 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS")]
     trusted_proxy: Vec<IpAddr>,
 
-    /// Let others read what is sent: listen beyond this machine without TLS
+    /// A proxy in front speaks TLS with the browsers
+    #[arg(long, conflicts_with_all = ["tls_cert", "tls_self_made"])]
+    behind_tls_proxy: bool,
+
+    /// Listen beyond this machine without TLS, for everybody on the way to read
     #[arg(long)]
     without_tls: bool,
 
@@ -71,10 +75,13 @@ pub struct Args {
 /// When a library cannot be read, the address cannot be had, or the system refuses.
 pub fn run(args: &Args) -> Result<Outcome, Error> {
     let tls = tls(args);
-    if matches!(tls, Tls::Off) && !args.listen.ip().is_loopback() && !args.without_tls {
+    if matches!(tls, Tls::Off)
+        && !args.listen.ip().is_loopback()
+        && !args.behind_tls_proxy
+        && !args.without_tls
+    {
         let message = "beyond this machine, passwords and files would be sent for everybody to read";
-        let hint =
-            "--tls-self-made NAME or --tls-cert and --tls-key; --without-tls behind a proxy that has TLS";
+        let hint = "--tls-self-made NAME, --tls-cert and --tls-key, or --behind-tls-proxy";
         return Err(Error::usage(message).hint(hint));
     }
     let config = Config {
@@ -84,6 +91,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
         data: args.data.clone().map_or_else(default_data, Ok)?,
         keeps_index: !args.no_index,
         tls,
+        is_behind_tls: args.behind_tls_proxy,
         trusted_proxies: args.trusted_proxy.clone(),
     };
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
@@ -93,7 +101,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     if let Some(fingerprint) = server.fingerprint() {
         error::say(&format!("certificate SHA-256 {fingerprint}"));
     }
-    if let Some(url) = server.setup_url() {
+    if let Some(url) = server.setup_url()? {
         error::say(&format!("make the administrator here, once: {url}"));
     }
     let (stop, stopped) = tokio::sync::oneshot::channel();

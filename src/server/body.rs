@@ -19,10 +19,19 @@ const PIECES_WAITING: usize = 4;
 /// How long a client may take for a piece of an archive, before its threads are given to others.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Why a body ended before its end.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody takes it any more.
+    ClientGone,
+    /// It cannot be read on.
+    Unreadable(String),
+}
+
 /// What is told when a body ends, however it does.
 pub trait Ending: Send + 'static {
     /// `sent` bytes were handed out; `failure` is why there are no more, if that was not the end.
-    fn ended(&mut self, sent: u64, failure: Option<&str>);
+    fn ended(&mut self, sent: u64, failure: Option<&Failure>);
 }
 
 /// What a client has been given of a body; tells when it ends.
@@ -30,16 +39,16 @@ struct Tally<E: Ending> {
     ending: E,
     sent: u64,
     expected: Option<u64>,
-    failure: Option<String>,
+    failure: Option<Failure>,
 }
 
 impl<E: Ending> Drop for Tally<E> {
     fn drop(&mut self) {
         let is_short = self.expected.is_some_and(|expected| self.sent < expected);
         if is_short && self.failure.is_none() {
-            self.failure = Some("the client went away".to_owned());
+            self.failure = Some(Failure::ClientGone);
         }
-        self.ending.ended(self.sent, self.failure.as_deref());
+        self.ending.ended(self.sent, self.failure.as_ref());
     }
 }
 
@@ -66,7 +75,7 @@ pub fn of_file(stretch: Stretch, ending: impl Ending) -> Body {
         let piece = match next?.await {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => {
-                tally.failure = Some(error.to_string());
+                tally.failure = Some(Failure::Unreadable(error.to_string()));
                 return Some((Err(io::Error::other(error.to_string())), (None, stretch, tally)));
             }
             Err(error) => return Some((Err(io::Error::other(error)), (None, stretch, tally))),
@@ -92,23 +101,26 @@ fn read_ahead(stretch: Stretch) -> JoinHandle<Result<Bytes, Error>> {
     })
 }
 
-/// A body that `write` writes, on a thread of its own.
+/// A body that `write` writes, on a thread of its own. What it fails with is why the tree cannot be packed; that nobody
+/// takes what it writes is seen here.
 pub fn of_writer(
-    expected: Option<u64>,
     mut ending: impl Ending,
     write: impl FnOnce(&mut dyn Write) -> Result<(), String> + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(PIECES_WAITING);
     let work = move || {
-        let mut out =
-            Pieces { sender, piece: Vec::new(), sent: 0, runtime: tokio::runtime::Handle::current() };
-        let done = write(&mut out).and_then(|()| out.flush().map_err(|error| error.to_string()));
-        let is_short = expected.is_some_and(|expected| out.sent < expected);
-        let failure = done.err().or_else(|| is_short.then(|| "the archive ended early".to_owned()));
-        if let Some(failure) = &failure {
-            out.fail(failure);
+        let runtime = tokio::runtime::Handle::current();
+        let mut out = Pieces { sender, piece: Vec::new(), sent: 0, is_taken: true, runtime };
+        let written = write(&mut out);
+        let failure = match written {
+            Ok(()) if out.flush().is_ok() => None,
+            _ if !out.is_taken => Some(Failure::ClientGone),
+            written => Some(Failure::Unreadable(written.err().unwrap_or_default())),
+        };
+        if let Some(Failure::Unreadable(why)) = &failure {
+            out.fail(why);
         }
-        ending.ended(out.sent, failure.as_deref());
+        ending.ended(out.sent, failure.as_ref());
     };
     // Ends with the client, whom it finds gone.
     drop(tokio::task::spawn_blocking(work));
@@ -124,13 +136,15 @@ struct Pieces {
     sender: Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
     sent: u64,
+    is_taken: bool,
     runtime: tokio::runtime::Handle,
 }
 
 impl Pieces {
     fn send(&mut self, piece: io::Result<Bytes>) -> io::Result<()> {
         let sending = self.sender.send_timeout(piece, PATIENCE);
-        self.runtime.block_on(sending).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        self.is_taken &= self.runtime.block_on(sending).is_ok();
+        if self.is_taken { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 
     /// Breaks the connection off.

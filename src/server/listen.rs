@@ -1,13 +1,16 @@
 //! Listening, and the lifetime of a server.
 
-use super::access::Access;
+use super::access::{self, Access};
 use super::indexer::Indexer;
+use super::problem::Problem;
 use super::state::App;
 use super::tls::{self, Identity, Tls};
-use super::{api, layers};
+use super::{api, dav, layers, shared};
 use crate::index::Index;
 use crate::library::{Library, Place};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::any;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
@@ -48,6 +51,8 @@ pub struct Config {
     pub keeps_index: bool,
     /// Whether and how to speak TLS.
     pub tls: Tls,
+    /// Whether a proxy in front speaks TLS.
+    pub is_behind_tls: bool,
     /// Proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpAddr>,
 }
@@ -70,7 +75,12 @@ impl Server {
         make_private(&config.data)?;
         let identity = tls::load(&config.tls, &config.data)?;
         let library = Library::open(&config.places, config.options.clone())?;
-        let access = Access::open(&config.data, config.trusted_proxies, identity.is_some())?;
+        let access = access::Config {
+            is_secure: identity.is_some() || config.is_behind_tls,
+            trusted_proxies: config.trusted_proxies,
+            ..access::Config::default()
+        };
+        let access = Access::open(&config.data, access)?;
         let index = Index::open(&config.data.join("index.sqlite"))?;
         let indexer = Indexer::start(library.clone(), index.clone(), config.keeps_index)?;
         let doing = || format!("listening at {}", config.listen);
@@ -86,8 +96,12 @@ impl Server {
     }
 
     /// Where the first administrator is made, as long as there is none.
-    pub fn setup_url(&self) -> Option<String> {
-        self.app.access.setup_secret().map(|secret| format!("{}#/setup/{secret}", self.url()))
+    ///
+    /// # Errors
+    /// When the database of users cannot be read.
+    pub fn setup_url(&self) -> Result<Option<String>> {
+        let secret = self.app.access.setup_secret().map_err(|error| Error::internal(error.to_string()))?;
+        Ok(secret.map(|secret| format!("{}#/setup/{secret}", self.url())))
     }
 
     /// The certificate's SHA-256, when there is one.
@@ -121,7 +135,7 @@ impl Server {
             _ = stop.await;
             ending.graceful_shutdown(Some(STOP_GRACE));
         });
-        let router = layers::around(router(app), identity.is_some());
+        let router = layers::around(router(&app), identity.is_some());
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut server =
             axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(HEADERS_TIMEOUT);
@@ -144,12 +158,22 @@ impl Server {
     }
 }
 
-/// All that is served.
-fn router(app: Arc<App>) -> Router {
+/// All that is served. What is not open to everybody has a layer that asks who is there.
+fn router(app: &Arc<App>) -> Router {
+    let user = from_fn_with_state(app.access.clone(), access::require);
+    let dav = Router::new()
+        .route("/dav", any(dav::dav))
+        .route("/dav/", any(dav::dav))
+        .route("/dav/{*path}", any(dav::dav))
+        .route_layer(user.clone());
     Router::new()
-        .nest("/api/v1", api::router().layer(axum::Extension(super::access::dev())))
+        .nest("/api/v1", api::router().layer(user))
+        .nest("/s/{secret}/api/v1", api::router().layer(from_fn_with_state(app.clone(), shared::require)))
         .merge(api::description())
-        .with_state(app)
+        .merge(dav)
+        .with_state(app.clone())
+        .merge(access::router(app.access.clone()))
+        .fallback(async || Problem::not_found())
 }
 
 /// Makes the directory of the server's own data, which is nobody else's to read.

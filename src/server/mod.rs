@@ -11,15 +11,16 @@
 mod access;
 mod api;
 mod body;
+mod dav;
 mod headers;
 mod indexer;
 mod layers;
 mod listen;
 mod location;
-mod peer;
 mod problem;
 mod query;
 mod range;
+mod shared;
 mod state;
 mod tls;
 

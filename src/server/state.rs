@@ -8,6 +8,7 @@ use super::problem::Problem;
 use crate::index::Index;
 use crate::library::Library;
 use spelunk_mount::path::{self, Found, Links};
+use spelunk_mount::webdav::{Options, Webdav};
 use spelunk_tree::Tree;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -24,6 +25,8 @@ pub struct App {
     pub library: Arc<Library>,
     /// The same, as a tree.
     pub tree: Arc<dyn Tree>,
+    /// The same, over WebDAV.
+    pub webdav: Webdav,
     /// Who may see what.
     pub access: Arc<Access>,
     /// Names in all backups.
@@ -42,8 +45,10 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(library: Arc<Library>, access: Arc<Access>, index: Arc<Index>, indexer: Indexer) -> Arc<App> {
+        let tree = library.tree();
         Arc::new(App {
-            tree: library.tree(),
+            webdav: Webdav::new(tree.clone(), "/dav", Options::default()),
+            tree,
             library,
             access,
             index,

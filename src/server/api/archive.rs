@@ -2,11 +2,10 @@
 
 use super::download::Download;
 use super::file::{etag, links};
-use crate::server::access::{Action, Principal};
+use crate::server::access::{Action, Peer, Principal, What};
 use crate::server::body;
 use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
-use crate::server::peer::Peer;
 use crate::server::problem::Problem;
 use crate::server::range::{Answer, Version};
 use crate::server::state::App;
@@ -154,7 +153,7 @@ fn choose(app: &App, principal: &Principal, options: &Options, kind: &str) -> Re
 pub async fn zip(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Peer(peer): Peer,
+    Extension(peer): Extension<Peer>,
     method: Method,
     request: HeaderMap,
     options: Options,
@@ -183,11 +182,10 @@ pub async fn zip(
     if method == Method::HEAD {
         return Ok(response);
     }
-    let download = Download::new(&app, "zip", &principal, peer, chosen.path.clone());
+    let download = Download::new(&app, What::Archive, &principal, peer, chosen.path.clone());
     let permit = app.archives.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
     let tree = app.tree.clone();
-    let expected = len.map(|len| part.as_ref().map_or(len, |part| part.end - part.start));
-    *response.body_mut() = body::of_writer(expected, download.clone(), move |out| {
+    *response.body_mut() = body::of_writer(download.clone(), move |out| {
         let _permit = permit;
         let written = match &plan {
             Some(plan) => {
@@ -210,7 +208,7 @@ pub async fn zip(
 pub async fn tar(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Peer(peer): Peer,
+    Extension(peer): Extension<Peer>,
     method: Method,
     request: HeaderMap,
     options: Options,
@@ -227,10 +225,10 @@ pub async fn tar(
     if method == Method::HEAD {
         return Ok(response);
     }
-    let download = Download::new(&app, "tar", &principal, peer, chosen.path.clone());
+    let download = Download::new(&app, What::Archive, &principal, peer, chosen.path.clone());
     let permit = app.archives.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
     let tree = app.tree.clone();
-    *response.body_mut() = body::of_writer(None, download.clone(), move |out| {
+    *response.body_mut() = body::of_writer(download.clone(), move |out| {
         let _permit = permit;
         let written = tar::write(&*tree, &chosen.selection, &tar_options, out, &mut |_| {});
         written.map(|summary| tell(&download, &summary)).map_err(|error| error.to_string())

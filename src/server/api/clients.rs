@@ -112,6 +112,17 @@ impl BackupSummary {
     }
 }
 
+/// Refuses whoever has a share link: what else is backed up is not for them.
+///
+/// # Errors
+/// `denied` for these.
+pub fn not_shared(principal: &Principal) -> Result<(), Problem> {
+    match principal.root() {
+        Some(_) => Err(Problem::denied("Only what is shared can be seen")),
+        None => Ok(()),
+    }
+}
+
 /// The clients.
 #[utoipa::path(get, path = "/api/v1/clients", tag = "library",
     responses((status = 200, body = Clients), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
@@ -119,6 +130,7 @@ pub async fn clients(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
 ) -> Result<Json<Clients>, Problem> {
+    not_shared(&principal)?;
     app.read(move |app| {
         let catalogue = app.library.catalogue()?;
         let seen = catalogue.clients.iter().filter(|client| principal.sees_client(&client.name));
@@ -136,6 +148,7 @@ pub async fn client(
     location: Location,
 ) -> Result<Json<Backups>, Problem> {
     let [name] = location.names() else { return Err(Problem::not_found()) };
+    not_shared(&principal)?;
     principal.check(Action::Browse, location.names())?;
     let name: Name = name.clone();
     app.read(move |app| {

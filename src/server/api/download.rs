@@ -1,45 +1,42 @@
 //! What the access log is told of downloads.
 
-use crate::server::access::{Access, Principal};
-use crate::server::body::Ending;
+use crate::server::access::{Access, Event, Outcome, Peer, Principal, What};
+use crate::server::body::{Ending, Failure};
 use crate::server::state::App;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A download that has begun.
 #[derive(Clone)]
 pub struct Download {
     access: Arc<Access>,
-    kind: &'static str,
-    principal: Principal,
-    peer: Option<IpAddr>,
-    path: Vec<u8>,
-    note: Arc<Mutex<Option<String>>>,
+    event: Event,
+    note: Arc<Mutex<String>>,
 }
 
 impl Download {
     /// One of what is at `path`.
-    pub fn new(
-        app: &App,
-        kind: &'static str,
-        principal: &Principal,
-        peer: Option<IpAddr>,
-        path: Vec<u8>,
-    ) -> Download {
-        let access = app.access.clone();
-        Download { access, kind, principal: principal.clone(), peer, path, note: Arc::default() }
+    pub fn new(app: &App, what: What, principal: &Principal, peer: Peer, path: Vec<u8>) -> Download {
+        let event = Event::new(what, principal.name(), Some(peer.0)).path(path);
+        Download { access: app.access.clone(), event, note: Arc::default() }
     }
 
     /// What there is to say of it at its end.
     pub fn note(&self, text: String) {
-        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }
 }
 
 impl Ending for Download {
-    fn ended(&mut self, sent: u64, failure: Option<&str>) {
-        let note = self.note.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let outcome = failure.map(str::to_owned).or(note);
-        self.access.log(self.kind, &self.principal, self.peer, &self.path, sent, outcome.as_deref());
+    fn ended(&mut self, sent: u64, failure: Option<&Failure>) {
+        let outcome = match failure {
+            None => Outcome::Done,
+            Some(Failure::ClientGone) => Outcome::Aborted,
+            Some(Failure::Unreadable(_)) => Outcome::Failed,
+        };
+        let mut about = std::mem::take(&mut *self.note.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(Failure::Unreadable(why)) = failure {
+            about.clone_from(why);
+        }
+        self.access.audit(self.event.clone().bytes(sent).outcome(outcome).about(about));
     }
 }

@@ -1,11 +1,10 @@
 //! What is in a file.
 
 use super::download::Download;
-use crate::server::access::{Action, Principal};
+use crate::server::access::{Action, Peer, Principal, What};
 use crate::server::body::{self, Stretch};
 use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
-use crate::server::peer::Peer;
 use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::server::range::{Answer, Version};
@@ -55,7 +54,7 @@ struct Wanted {
 pub async fn file(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Peer(peer): Peer,
+    Extension(peer): Extension<Peer>,
     method: Method,
     request: HeaderMap,
     location: Location,
@@ -89,7 +88,7 @@ pub async fn file(
     }
     if method != Method::HEAD {
         let range = part.unwrap_or(0..wanted.size);
-        let download = Download::new(&app, "download", &principal, peer, wanted.location.bytes());
+        let download = Download::new(&app, What::Download, &principal, peer, wanted.location.bytes());
         let stretch =
             Stretch { tree: app.tree.clone(), node: wanted.found.node, stream: wanted.stream, range };
         *response.body_mut() = body::of_file(stretch, download);

@@ -1,5 +1,6 @@
 //! What is in the index of names, and having it built.
 
+use super::clients::not_shared;
 use super::search::{Indexed, selection};
 use crate::server::access::{Action, Principal};
 use crate::server::indexer::Running;
@@ -46,9 +47,7 @@ pub async fn status(
     Extension(principal): Extension<Principal>,
     Query(options): Query<Options>,
 ) -> Result<Json<Status>, Problem> {
-    if principal.root().is_some() {
-        return Err(Problem::denied("What is shared cannot be searched"));
-    }
+    not_shared(&principal)?;
     app.read(move |app| {
         let within = selection(app, &options.within)?;
         if let Some(client) = &within.client {

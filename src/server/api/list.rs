@@ -1,5 +1,6 @@
 //! Directories, sorted and in pages.
 
+use super::clients::not_shared;
 use super::entry::{self, Entry};
 use crate::server::access::{Action, Principal};
 use crate::server::location::Location;
@@ -99,7 +100,9 @@ pub async fn list(
 ) -> Result<Json<Listing>, Problem> {
     app.read(move |app| {
         let location = app.canonical(location)?;
-        if !location.names().is_empty() {
+        if location.names().is_empty() {
+            not_shared(&principal)?;
+        } else {
             principal.check(Action::Browse, location.names())?;
         }
         let found = app.find(&location, Links::Keep)?;

@@ -1,6 +1,7 @@
 //! The API's description for programs.
 
 use super::{archive, clients, file, index, list, node, search, service, versions};
+use crate::server::access;
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -26,5 +27,7 @@ struct Library;
 
 /// The description, OpenAPI 3.1.
 pub async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(Library::openapi())
+    let mut all = Library::openapi();
+    all.merge(access::openapi());
+    Json(all)
 }

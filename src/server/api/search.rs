@@ -1,5 +1,6 @@
 //! Finding by name, through the index.
 
+use super::clients::not_shared;
 use super::entry::{Attributes, below, kind_word};
 use crate::index::{Hit, NameTest, Query as IndexQuery, Selection};
 use crate::library::Moment;
@@ -114,9 +115,7 @@ pub async fn search(
     Extension(principal): Extension<Principal>,
     Query(options): Query<Options>,
 ) -> Result<Json<Found>, Problem> {
-    if principal.root().is_some() {
-        return Err(Problem::denied("What is shared cannot be searched"));
-    }
+    not_shared(&principal)?;
     app.read(move |app| {
         let within = selection(app, &options.within)?;
         if let Some(client) = &within.client {

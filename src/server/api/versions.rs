@@ -1,6 +1,7 @@
 //! One path over all backups of its client.
 
 use super::clients::Moment;
+use super::clients::not_shared;
 use super::entry::{Attributes, below, rfc3339};
 use crate::index::{Compare, State, Version, versions as versions_of};
 use crate::server::access::{Action, Principal};
@@ -63,9 +64,7 @@ pub async fn versions(
     location: Location,
     Query(options): Query<Options>,
 ) -> Result<Json<Versions>, Problem> {
-    if principal.root().is_some() {
-        return Err(Problem::denied("Of what is shared no other versions are"));
-    }
+    not_shared(&principal)?;
     // Nobody waits any more when the request is dropped.
     let cancel = Cancel::default();
     let is_cancelled = cancel.0.clone();
