@@ -7,6 +7,7 @@
 mod bad_input;
 mod cli;
 mod conformance;
+mod fixture;
 mod mounts;
 mod program;
 mod tidy;

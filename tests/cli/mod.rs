@@ -3,7 +3,7 @@
 mod archive;
 mod cat;
 mod find;
-mod fixture;
+
 mod info;
 mod library;
 mod ls;
@@ -13,6 +13,7 @@ mod ntfs;
 mod program;
 mod urbackup;
 
+use crate::fixture;
 use crate::program::path;
 use spelunk_testkit::process;
 use std::ffi::OsStr;
