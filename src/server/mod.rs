@@ -8,7 +8,7 @@
 //! anybody's. Requests that read the library run on threads of their own, so many at once; bodies are read from the
 //! backup as the client takes them.
 
-mod access;
+pub mod access;
 mod api;
 mod body;
 mod dav;
