@@ -9,7 +9,7 @@
 //! backup as the client takes them.
 #![allow(unused_qualifications, reason = "what utoipa makes of its attributes has them")]
 
-mod access;
+pub mod access;
 mod api;
 mod body;
 mod dav;
