@@ -272,10 +272,10 @@ pub(super) fn stored_size(size: u64) -> i64 {
 }
 
 /// What FTS5 is told of a block.
-pub(super) fn names_of<N: AsRef<[u8]>>(rows: &[Row<N>]) -> String {
+pub(super) fn names_of(rows: &[Row<Vec<u8>>]) -> String {
     let mut names = String::from(fold::EDGE);
     for row in rows {
-        names.push_str(&fold::fold(row.name.as_ref()));
+        names.push_str(&fold::fold(&row.name));
         names.push(fold::EDGE);
     }
     names

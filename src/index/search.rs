@@ -113,7 +113,8 @@ fn search(
         .filter(|(id, client, item)| has_it(id) && query.within.takes_volume(client, item) && may(client))
         .map(|(id, _, _)| *id)
         .collect::<Vec<_>>();
-    let mut search = Search { minutes, test, held: Vec::new(), found: Found::default() };
+    let mut search =
+        Search { minutes, test, held: Vec::new(), found: Found::default(), names: String::new() };
     is_timed.store(true, Ordering::Relaxed);
     search.all(&transaction, &ranges(&allowed))?;
     // What was found is told, however long it took.
@@ -150,6 +151,8 @@ struct Search {
     minutes: Minutes,
     held: Vec<Held>,
     found: Found,
+    /// The folded names of the block that is looked at.
+    names: String,
 }
 
 impl Search {
@@ -209,17 +212,22 @@ impl Search {
 
     fn block(&mut self, directory: i64, bytes: &[u8]) -> Result<()> {
         let block = Block::new(bytes)?;
-        let folded = fold::fold(block.names());
-        let names = [&*String::from(fold::EDGE), &folded].concat();
-        if !self.test.literals.iter().all(|literal| names.contains(literal.as_str())) {
-            return Ok(());
+        if self.test.is_of_names() {
+            block.fold_into(&mut self.names)?;
+            if !self.test.literals.iter().all(|literal| self.names.contains(literal.as_str())) {
+                return Ok(());
+            }
+        } else {
+            self.names.clear();
         }
-        let minute = self.minute(volume_of(directory));
-        for (row, name) in block.rows().zip(folded.split(fold::EDGE)) {
+        // Where names do not matter there are none.
+        let names = self.names.split(fold::EDGE).skip(1).chain(std::iter::repeat(""));
+        let minute = self.minutes.as_ref().and_then(|minutes| minutes.get(&volume_of(directory)).copied());
+        for (row, name) in block.rows().zip(names) {
             let row = row?;
             if minute.is_none_or(|minute| row.is_at(minute)) && self.test.takes(name, &row.attributes) {
                 self.held.push(Held {
-                    rank: self.test.rank(row.name),
+                    rank: self.test.rank(name),
                     name: row.name.to_vec(),
                     directory,
                     attributes: row.attributes,
