@@ -1,14 +1,16 @@
 //! Blocks: what is known of up to [`ROWS_MAX`] entries of one directory, as bytes.
 //!
 //! ```text
-//! count, bytes of names  varints
-//! names                  each with a '/' behind it
-//! per row                flags, size, [seconds, [nanoseconds]], since, [until]
+//! count, bytes of names, bytes of folded names  varints
+//! names                                         each with a '/' behind it
+//! folded names                                  likewise; only where a name is not ASCII, since it takes long to fold
+//! per row                                       flags, size, [seconds, [nanoseconds]], since, [until]
 //! ```
 //!
 //! A row is an entry as it was over some backups. Rows that lie together cost a third of rows of a table, and what is
 //! searched without help of trigrams can be looked through at the speed of memory.
 
+use super::fold::{EDGE, fold};
 use spelunk_tree::{Error, Kind, Result, Time};
 
 /// Rows of one block: what is decoded for one hit, and written for one change.
@@ -46,14 +48,18 @@ const HAS_END: u8 = 1 << 5;
 
 /// The bytes of a block.
 pub(super) fn encode(rows: &[Row<Vec<u8>>]) -> Vec<u8> {
-    let names: usize = rows.iter().map(|row| row.name.len() + 1).sum();
-    let mut bytes = Vec::with_capacity(names + rows.len() * 16);
-    push(&mut bytes, rows.len().try_into().unwrap_or(u64::MAX));
-    push(&mut bytes, names.try_into().unwrap_or(u64::MAX));
+    let mut names = Vec::new();
     for row in rows {
-        bytes.extend_from_slice(&row.name);
-        bytes.push(b'/');
+        names.extend_from_slice(&row.name);
+        names.push(b'/');
     }
+    let folded = if names.is_ascii() { "".into() } else { fold(&names) };
+    let mut bytes = Vec::with_capacity(names.len() + folded.len() + rows.len() * 16);
+    for number in [rows.len(), names.len(), folded.len()] {
+        push(&mut bytes, number.try_into().unwrap_or(u64::MAX));
+    }
+    bytes.extend_from_slice(&names);
+    bytes.extend_from_slice(folded.as_bytes());
     let mut last_since = 0;
     for row in rows {
         push_row(&mut bytes, row, last_since);
@@ -89,6 +95,7 @@ fn push_row(bytes: &mut Vec<u8>, row: &Row<Vec<u8>>, last_since: i64) {
 /// A block that is read.
 pub(super) struct Block<'a> {
     names: &'a [u8],
+    folded: &'a [u8],
     rows: &'a [u8],
     count: u64,
 }
@@ -103,15 +110,27 @@ impl<'a> Block<'a> {
             let mut rest = bytes;
             let count = take(&mut rest)?;
             let names = usize::try_from(take(&mut rest)?).ok()?;
-            let (names, rows) = rest.split_at_checked(names)?;
-            Some(Block { names, rows, count })
+            let folded = usize::try_from(take(&mut rest)?).ok()?;
+            let (names, rest) = rest.split_at_checked(names)?;
+            let (folded, rows) = rest.split_at_checked(folded)?;
+            Some(Block { names, folded, rows, count })
         };
         read().ok_or_else(damaged)
     }
 
-    /// All names, each with a `/` behind it.
-    pub(super) fn names(&self) -> &'a [u8] {
-        self.names
+    /// Puts all folded names into `text`, an edge before and behind each.
+    ///
+    /// # Errors
+    /// `Corrupt` when they are no text.
+    pub(super) fn fold_into(&self, text: &mut String) -> Result<()> {
+        let names = if self.folded.is_empty() { self.names } else { self.folded };
+        text.clear();
+        text.push(EDGE);
+        text.push_str(std::str::from_utf8(names).map_err(|_| damaged())?);
+        if self.folded.is_empty() {
+            text.make_ascii_lowercase();
+        }
+        Ok(())
     }
 
     /// The rows, in the order of the names.
@@ -234,7 +253,9 @@ mod tests {
         let bytes = encode(&rows());
 
         assert_eq!(Block::new(&bytes).unwrap().to_rows(), Ok(rows()));
-        assert_eq!(Block::new(&bytes).unwrap().names(), b"a/\xff\n/\xc3\xb6/");
+        let mut folded = String::new();
+        Block::new(&bytes).unwrap().fold_into(&mut folded).unwrap();
+        assert_eq!(folded, "/a/\u{fffd}\n/ö/");
     }
 
     #[test]

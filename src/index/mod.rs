@@ -199,4 +199,6 @@ fn failed(error: rusqlite::Error) -> Error {
 }
 
 #[cfg(test)]
+mod measure;
+#[cfg(test)]
 mod tests;

@@ -137,15 +137,19 @@ impl Test {
             && self.glob.as_ref().is_none_or(|glob| glob.matches(name.as_bytes()))
     }
 
+    /// Whether names matter.
+    pub(super) fn is_of_names(&self) -> bool {
+        self.part.is_some() || self.glob.is_some() || self.ending.is_some()
+    }
+
     fn takes_all_sizes(&self) -> bool {
         self.size == (0..=u64::MAX)
     }
 
-    /// How well a name fits that is taken: 0 is all of what was searched for, 1 begins so, 2 has it somewhere.
-    pub(super) fn rank(&self, name: &[u8]) -> u8 {
+    /// How well a folded name fits that is taken: 0 is all of what was searched for, 1 begins so, 2 has it somewhere.
+    pub(super) fn rank(&self, name: &str) -> u8 {
         let Some(part) = &self.part else { return 0 };
-        let name = fold::fold(name);
-        if *name == **part {
+        if name == part {
             0
         } else if name.starts_with(part.as_str()) {
             1

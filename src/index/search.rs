@@ -105,14 +105,16 @@ fn search(
 ) -> Result<Found> {
     // One state of the index for all that is asked.
     let transaction = connection.transaction().map_err(failed)?;
+    let minutes = minutes(query, &transaction)?;
+    let has_it = |volume| minutes.as_ref().is_none_or(|minutes| minutes.contains_key(volume));
     let volumes = update::volumes(&transaction)?;
     let allowed = volumes
         .iter()
-        .filter(|(_, client, item)| query.within.takes_volume(client, item) && may(client))
+        .filter(|(id, client, item)| has_it(id) && query.within.takes_volume(client, item) && may(client))
         .map(|(id, _, _)| *id)
         .collect::<Vec<_>>();
-    let when = When::new(query, &transaction)?;
-    let mut search = Search { when, test, held: Vec::new(), found: Found::default() };
+    let mut search =
+        Search { minutes, test, held: Vec::new(), found: Found::default(), names: String::new() };
     is_timed.store(true, Ordering::Relaxed);
     search.all(&transaction, &ranges(&allowed))?;
     // What was found is told, however long it took.
@@ -128,47 +130,37 @@ fn ranges(volumes: &[i64]) -> Vec<(i64, i64)> {
     volumes.chunk_by(next).filter_map(whole).collect()
 }
 
-/// Which backups a hit must be in.
-enum When {
-    Any,
-    At(i64),
-    /// The newest of each volume.
-    Newest(HashMap<i64, i64>),
-}
+/// The one backup of each volume that hits must be in, by volume; `None` when they may be in any.
+type Minutes = Option<HashMap<i64, i64>>;
 
-impl When {
-    fn new(query: &Query, connection: &Connection) -> Result<When> {
-        if let Some(moment) = query.within.moment {
-            return Ok(When::At(moment.minute()));
-        }
-        if !query.latest {
-            return Ok(When::Any);
-        }
-        let mut select = connection
-            .prepare_cached("SELECT volume, max(minute) FROM backup GROUP BY volume")
-            .map_err(failed)?;
-        let newest = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
-        newest.collect::<rusqlite::Result<_>>().map(When::Newest).map_err(failed)
-    }
-
-    /// The one backup of a volume that is meant, if it is one.
-    fn minute(&self, volume: i64) -> Option<i64> {
-        match self {
-            When::Any => None,
-            When::At(minute) => Some(*minute),
-            When::Newest(minutes) => minutes.get(&volume).copied(),
-        }
-    }
+fn minutes(query: &Query, connection: &Connection) -> Result<Minutes> {
+    let sql = match query.within.moment {
+        // Between two backups of a volume its rows say nothing, though it is in their time.
+        Some(_) => "SELECT volume, minute FROM backup WHERE minute = ?1",
+        None if query.latest => "SELECT volume, max(minute) FROM backup WHERE ?1 IS NULL GROUP BY volume",
+        None => return Ok(None),
+    };
+    let mut select = connection.prepare_cached(sql).map_err(failed)?;
+    let wanted = query.within.moment.map(Moment::minute);
+    let minutes = select.query_map([wanted], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    minutes.collect::<rusqlite::Result<_>>().map(Some).map_err(failed)
 }
 
 struct Search {
     test: Test,
-    when: When,
+    minutes: Minutes,
     held: Vec<Held>,
     found: Found,
+    /// The folded names of the block that is looked at.
+    names: String,
 }
 
 impl Search {
+    /// The one backup of a volume that hits must be in, if it is one.
+    fn minute(&self, volume: i64) -> Option<i64> {
+        self.minutes.as_ref()?.get(&volume).copied()
+    }
+
     /// Looks at the blocks of all ranges, until there are enough hits or time is up.
     fn all(&mut self, connection: &Connection, ranges: &[(i64, i64)]) -> Result<()> {
         let trigrams = fold::trigrams(&self.test.literals);
@@ -220,19 +212,22 @@ impl Search {
 
     fn block(&mut self, directory: i64, bytes: &[u8]) -> Result<()> {
         let block = Block::new(bytes)?;
-        let folded = fold::fold(block.names());
-        let names = [&*String::from(fold::EDGE), &folded].concat();
-        if !self.test.literals.iter().all(|literal| names.contains(literal.as_str())) {
-            return Ok(());
+        if self.test.is_of_names() {
+            block.fold_into(&mut self.names)?;
+            if !self.test.literals.iter().all(|literal| self.names.contains(literal.as_str())) {
+                return Ok(());
+            }
+        } else {
+            self.names.clear();
         }
-        let volume = volume_of(directory);
-        for (row, name) in block.rows().zip(folded.split(fold::EDGE)) {
+        // Where names do not matter there are none.
+        let names = self.names.split(fold::EDGE).skip(1).chain(std::iter::repeat(""));
+        let minute = self.minutes.as_ref().and_then(|minutes| minutes.get(&volume_of(directory)).copied());
+        for (row, name) in block.rows().zip(names) {
             let row = row?;
-            if self.when.minute(volume).is_none_or(|minute| row.is_at(minute))
-                && self.test.takes(name, &row.attributes)
-            {
+            if minute.is_none_or(|minute| row.is_at(minute)) && self.test.takes(name, &row.attributes) {
                 self.held.push(Held {
-                    rank: self.test.rank(row.name),
+                    rank: self.test.rank(name),
                     name: row.name.to_vec(),
                     directory,
                     attributes: row.attributes,
@@ -257,7 +252,7 @@ impl Search {
             a.rank.cmp(&b.rank).then_with(|| a.name.cmp(&b.name)).then_with(|| key(a).cmp(&key(b)))
         });
         let mut paths = HashMap::new();
-        for held in self.held.into_iter().skip(query.offset).take(query.limit) {
+        for held in std::mem::take(&mut self.held).into_iter().skip(query.offset).take(query.limit) {
             let volume = volume_of(held.directory);
             let (client, item) = names.get(&volume).ok_or_else(|| Error::corrupt("a block of no volume"))?;
             let directory = match paths.get(&held.directory) {
@@ -265,7 +260,7 @@ impl Search {
                 None => paths.entry(held.directory).or_insert(path_of(connection, held.directory)?),
             };
             let (first, last, backups) = backups_of(connection, volume, held.since, held.until)?;
-            let newest = self.when.minute(volume).unwrap_or(last);
+            let newest = self.minute(volume).unwrap_or(last);
             self.found.hits.push(Hit {
                 client: client.clone(),
                 item: item.clone(),

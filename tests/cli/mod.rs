@@ -3,7 +3,7 @@
 mod archive;
 mod cat;
 mod find;
-
+mod index;
 mod info;
 mod library;
 mod ls;
