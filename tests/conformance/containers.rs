@@ -1,0 +1,110 @@
+//! One guest in every container: what the program shows of each is what it shows of the raw image.
+
+use crate::program;
+use spelunk_testkit::image::small_ext4;
+use spelunk_testkit::peer::Directory;
+use spelunk_testkit::{skip, tool};
+use std::path::Path;
+
+/// Formats and options of qemu-img.
+const CONTAINERS: &[(&str, &str)] = &[
+    ("qcow2", "compat=0.10"),
+    ("qcow2", "cluster_size=512"),
+    ("qcow2", "extended_l2=on,cluster_size=128k"),
+    ("vdi", ""),
+    ("vdi", "static=on"),
+];
+
+/// Formats that take compressed blocks, with the options for it.
+const COMPRESSED: &[(&str, &str)] =
+    &[("qcow2", "compression_type=zlib,cluster_size=8k"), ("qcow2", "compression_type=zstd")];
+
+fn manifest(image: &Path) -> String {
+    let finished = program::run(["manifest".as_ref(), image.as_os_str()]).expect("the program runs");
+    assert_eq!(finished.code, 0, "{}: {}", image.display(), finished.stderr);
+    assert!(finished.stdout.lines().count() > 4, "{}", finished.stdout);
+    finished.stdout
+}
+
+/// `qemu-img` with the words of `line`, in `directory`.
+fn qemu_img(directory: &Path, line: &str) {
+    let mut command = std::process::Command::new("qemu-img");
+    tool::output(command.args(line.split_whitespace()).current_dir(directory)).expect("qemu-img");
+}
+
+fn convert(directory: &Path, flags: &str, format: &str, options: &str) {
+    let options = if options.is_empty() { String::new() } else { format!("-o {options}") };
+    qemu_img(directory, &format!("convert {flags} -f raw -O {format} {options} raw.img image.{format}"));
+}
+
+#[test]
+fn guest_is_the_same_in_every_container() {
+    if !skip::unless_found(&["qemu-img", "mkfs.ext4"]) {
+        return;
+    }
+    let directory = Directory::new().expect("a directory");
+    let directory = directory.path();
+    small_ext4(&directory.join("raw.img")).expect("an image");
+    let expected = manifest(&directory.join("raw.img"));
+    let cases = CONTAINERS.iter().map(|case| ("", case)).chain(COMPRESSED.iter().map(|case| ("-c", case)));
+    for (flags, (format, options)) in cases {
+        convert(directory, flags, format, options);
+
+        let actual = manifest(&directory.join(format!("image.{format}")));
+
+        assert_eq!(actual, expected, "{format} {options}");
+    }
+}
+
+#[test]
+fn guest_in_a_chain_is_read_through_the_jail() {
+    if !skip::unless_found(&["qemu-img", "mkfs.ext4"]) {
+        return;
+    }
+    let directory = Directory::new().expect("a directory");
+    let directory = directory.path();
+    small_ext4(&directory.join("raw.img")).expect("an image");
+    let expected = manifest(&directory.join("raw.img"));
+    // The base has nothing but the disk's first half; the child is what turns it into the whole.
+    std::fs::copy(directory.join("raw.img"), directory.join("base.img")).expect("a copy");
+    let half = std::fs::File::options().write(true).open(directory.join("base.img")).expect("the base");
+    half.set_len(2 << 20).expect("cutting");
+    qemu_img(directory, "convert -f raw -O qcow2 -F raw -B base.img raw.img child.qcow2");
+    qemu_img(directory, "create -q -f qcow2 -F qcow2 -b child.qcow2 grandchild.qcow2");
+
+    assert_eq!(manifest(&directory.join("grandchild.qcow2")), expected);
+
+    std::fs::rename(directory.join("base.img"), directory.join("renamed.img")).expect("renaming");
+    let finished = program::run(["manifest".as_ref(), directory.join("grandchild.qcow2").as_os_str()]);
+    let finished = finished.expect("the program runs");
+    assert_eq!(finished.code, 10, "{}", finished.stderr);
+    assert!(finished.stderr.contains("the parent \"base.img\" of image 1 is missing"), "{}", finished.stderr);
+}
+
+#[test]
+fn snapshot_in_an_image_is_shown_as_the_disk_was() {
+    if !skip::unless_found(&["qemu-img", "qemu-io", "mkfs.ext4"]) {
+        return;
+    }
+    let directory = Directory::new().expect("a directory");
+    let directory = directory.path();
+    small_ext4(&directory.join("raw.img")).expect("an image");
+    let expected = manifest(&directory.join("raw.img"));
+    convert(directory, "", "qcow2", "");
+    qemu_img(directory, "snapshot -c before image.qcow2");
+    let image = directory.join("image.qcow2");
+    let path = image.to_str().expect("a path in UTF-8");
+    tool::run("qemu-io", ["-c", "write -z 0 8M", path]).expect("the disk is wiped");
+    let run = |arguments: &[&str]| program::run(arguments).expect("the program runs");
+
+    let now = run(&["manifest", path]);
+    let before = run(&["manifest", "--snapshot", "before", path]);
+    let info = run(&["info", path]);
+    let missing = run(&["ls", "--snapshot", "after", path]);
+
+    assert_ne!(now.code, 0, "{}", now.stdout);
+    assert_eq!((before.code, before.stdout), (0, expected), "{}", before.stderr);
+    assert!(info.stdout.contains("internal snapshot 1, \"before\", of 20"), "{}{}", info.stdout, info.stderr);
+    assert_eq!(missing.code, 10);
+    assert!(missing.stderr.contains("no internal snapshot \"after\""), "{}", missing.stderr);
+}
