@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Which image is meant and how it is shown.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ImageArgs {
-    /// The disk image: raw, VHD, VHDZ, VHDX, QCOW2, VDI; its parents are found beside it
+    /// The disk image: raw, VHD, VHDZ, VHDX, QCOW2, VMDK, VDI; its parents are found beside it
     pub image: PathBuf,
 
     /// IMAGE is a directory with backups: show them all, as CLIENT/TIME/VOLUME/...

@@ -11,6 +11,11 @@ const CONTAINERS: &[(&str, &str)] = &[
     ("qcow2", "compat=0.10"),
     ("qcow2", "cluster_size=512"),
     ("qcow2", "extended_l2=on,cluster_size=128k"),
+    ("vmdk", ""),
+    ("vmdk", "subformat=monolithicFlat"),
+    ("vmdk", "subformat=twoGbMaxExtentSparse"),
+    ("vmdk", "subformat=twoGbMaxExtentFlat"),
+    ("vmdk", "subformat=streamOptimized"),
     ("vdi", ""),
     ("vdi", "static=on"),
 ];
@@ -71,7 +76,10 @@ fn guest_in_a_chain_is_read_through_the_jail() {
     half.set_len(2 << 20).expect("cutting");
     qemu_img(directory, "convert -f raw -O qcow2 -F raw -B base.img raw.img child.qcow2");
     qemu_img(directory, "create -q -f qcow2 -F qcow2 -b child.qcow2 grandchild.qcow2");
+    convert(directory, "", "vmdk", "subformat=twoGbMaxExtentSparse");
+    qemu_img(directory, "create -q -f vmdk -F vmdk -b image.vmdk child.vmdk");
 
+    assert_eq!(manifest(&directory.join("child.vmdk")), expected);
     assert_eq!(manifest(&directory.join("grandchild.qcow2")), expected);
 
     std::fs::rename(directory.join("base.img"), directory.join("renamed.img")).expect("renaming");

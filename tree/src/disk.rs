@@ -27,7 +27,7 @@ pub struct DiskInfo {
 pub struct LayerInfo {
     /// Index of the image file that the layer is read from.
     pub source: u32,
-    /// Format: `raw`, `vhd`, `vhdz`, `vhdx`, `qcow2`, `vdi`, ...
+    /// Format: `raw`, `vhd`, `vhdz`, `vhdx`, `qcow2`, `vmdk`, `vdi`.
     pub format: String,
     /// Variant: `fixed`, `dynamic`, `differencing`, `zstd`, ...; empty when there is just one.
     pub variant: String,

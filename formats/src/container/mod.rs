@@ -19,7 +19,7 @@ pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
 pub mod vhdz;
-//VMDK
+pub mod vmdk;
 
 pub use chain::{Disk, ParentSource, open, open_at};
 
@@ -45,7 +45,7 @@ pub struct Format {
 /// All formats in the order they are probed. `raw` takes everything, so it is last; `vhd` may be
 /// recognised by its end alone, so it comes after those with a magic at their beginning.
 pub static FORMATS: &[Format] =
-    &[vhdz::FORMAT, vhdx::FORMAT, qcow2::FORMAT, vdi::FORMAT, vhd::FORMAT, raw::FORMAT];
+    &[vhdz::FORMAT, vhdx::FORMAT, qcow2::FORMAT, vmdk::FORMAT, vdi::FORMAT, vhd::FORMAT, raw::FORMAT];
 
 /// Bytes of allocation tables and bitmaps that all layers of a disk together keep in memory: the tables of
 /// 4 TiB in blocks of 2 MiB, or some thousand blocks' bitmaps.
@@ -59,6 +59,7 @@ const BLOCKS_BYTES_MAX: u64 = 16 << 20;
 const DECODING_BYTES_MAX: u64 = 12 << 20;
 
 /// What the layers of one disk share.
+#[derive(Clone)]
 pub struct Context {
     pages: Arc<Cache>,
     blocks: Arc<Cache>,
@@ -79,12 +80,7 @@ impl Context {
 
     /// The same for the file inside a compressed container.
     fn wrapped(&self) -> Context {
-        Context {
-            pages: self.pages.clone(),
-            blocks: self.blocks.clone(),
-            is_wrapped: true,
-            snapshot: self.snapshot.clone(),
-        }
+        Context { is_wrapped: true, ..self.clone() }
     }
 }
 

@@ -180,3 +180,37 @@ fn damaged_vdis_are_harmless() {
     let targets = vec![64..80, 340..348, 360..400, 424..440, Vdi::MAP..Vdi::MAP + 40];
     damage(&Victim { image: child.build(), parents, targets, seal: |_| {} }, 5000, 7);
 }
+
+#[test]
+fn damaged_vmdks_are_harmless() {
+    if !has_qemu() {
+        return;
+    }
+    let scratch = Scratch::new("damaged-vmdk");
+    qemu_img(&scratch.0, "create -q -f vmdk base.vmdk 1M");
+    qemu_img(&scratch.0, "create -q -f vmdk -F vmdk -b base.vmdk child.vmdk");
+    run(&scratch.0, "qemu-io", &["-f", "vmdk", "-c", "write -q -P 5 100k 300k", "child.vmdk"]);
+    qemu_img(&scratch.0, "convert -f vmdk -O vmdk -o subformat=streamOptimized child.vmdk stream.vmdk");
+    let read = |name| std::fs::read(scratch.0.join(name)).unwrap();
+    let parents = vec![Image::memory(read("base.vmdk"))];
+    for (name, seed) in [("child.vmdk", 8), ("stream.vmdk", 9)] {
+        let image = read(name);
+        let sector = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize * 512;
+        let directory = sector(56);
+        let (table, text) = (sector(directory), sector(28));
+        let grain = sector(table + 8);
+        let targets =
+            vec![0..80, text..text + 400, directory..directory + 8, table..table + 64, grain..grain + 40];
+        damage(&Victim { image, parents: parents.clone(), targets, seal: |_| {} }, 2500, seed);
+    }
+}
+
+#[test]
+fn damaged_descriptors_are_harmless() {
+    let text = "# Disk DescriptorFile\nversion=1\nCID=0000abcd\nparentCID=ffffffff\ncreateType=\"custom\"\n\
+        RW 8 FLAT \"a-flat.vmdk\" 4\nRW 7 ZERO\nRW 9 FLAT \"b-flat.vmdk\" 0\n# end\n";
+    let parents = vec![Image::memory(noise(20_000, 1)), Image::memory(noise(9 * 512, 2))];
+    let image = text.as_bytes().to_vec();
+    let targets = vec![21..image.len(), 21..image.len()];
+    damage(&Victim { image, parents, targets, seal: |_| {} }, 5000, 10);
+}

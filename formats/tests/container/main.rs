@@ -28,3 +28,4 @@ mod vdi;
 mod vhd;
 mod vhdx;
 mod vhdz;
+mod vmdk;

@@ -377,7 +377,7 @@ fn only_a_file_beside_the_image_can_be_its_parent() {
         std::fs::create_dir(scratch.0.join(directory)).unwrap();
     }
     std::fs::write(scratch.0.join("other/base.img"), noise(1 << 20, 1)).unwrap();
-    for path in ["../other/base.img", "/etc/base.img", "file:../other/base.img"] {
+    for path in ["../other/base.img", "/etc/base.img", "file:../other/base.img", "..\\other\\base.img"] {
         qemu_img(&scratch.0.join("images"), "create -q -f qcow2 top.qcow2 1M");
         qemu_img(&scratch.0.join("images"), &format!("rebase -u -F raw -b {path} top.qcow2"));
         let _ = std::fs::remove_file(scratch.0.join("images/base.img"));

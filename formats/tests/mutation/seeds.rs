@@ -108,6 +108,11 @@ pub const SEEDS: &[Seed] = &[
         qemu-img convert -c -f raw -O qcow2 -o compression_type=zstd,extended_l2=on raw.img disk.img") },
     container("vdi", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
         mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vdi raw.img disk.img"),
+    container("vmdk", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
+        mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vmdk raw.img disk.img"),
+    Seed { name: "vmdk-stream", ..container("vmdk", &["mkfs.fat", "mcopy", "qemu-img"],
+        "mkfs.fat -F 12 -s 2 -C raw.img 4096; mcopy -s -i raw.img src/* ::/
+        qemu-img convert -f raw -O vmdk -o subformat=streamOptimized raw.img disk.img") },
     container("vhdz", &["mkfs.fat", "mcopy", "qemu-img", "python3"], VHDZ),
 ];
 

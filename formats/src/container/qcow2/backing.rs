@@ -1,7 +1,7 @@
 //! Backing files: the parent, known by its name alone (qcow2.rst, "Header", "String header extensions").
 
 use crate::bytes::{add, index};
-use crate::container::parent::{base_name, clean_paths};
+use crate::container::parent::file_names;
 use spelunk_tree::{Error, ParentRef, ReadAt, Result};
 
 /// Bytes of a backing file's name, as the format demands. It stands in the first cluster.
@@ -52,11 +52,8 @@ impl Backing {
             return Err(Error::unsupported("a backing file that is named by more than a path").at(8));
         }
         let path = name.strip_prefix("file:").unwrap_or(&name);
-        let parent = ParentRef {
-            id: String::new(),
-            alternative_id: String::new(),
-            paths: clean_paths([base_name(path)]),
-        };
+        let parent =
+            ParentRef { id: String::new(), alternative_id: String::new(), paths: file_names([path]) };
         Ok((parent, format))
     }
 }
