@@ -116,3 +116,71 @@ fn snapshot_in_an_image_is_shown_as_the_disk_was() {
     assert_eq!(missing.code, 10);
     assert!(missing.stderr.contains("no internal snapshot \"after\""), "{}", missing.stderr);
 }
+
+/// A VDI that has nothing of its own, with the id of sixteen bytes `id`, above `parent`.
+fn vdi_child(parent: &[u8], id: u8) -> Vec<u8> {
+    let number = |at: usize| u32::from_le_bytes(parent[at..at + 4].try_into().expect("four bytes"));
+    let (map, data) = (number(340) as usize, number(344) as usize);
+    let mut child = parent[..data].to_vec();
+    child[76] = 4;
+    child[map..].fill(0xFF);
+    child[392..408].fill(id);
+    child.copy_within(408..424, 440);
+    child[424..440].copy_from_slice(&parent[392..408]);
+    child
+}
+
+#[test]
+fn virtualbox_snapshots_are_found_as_virtualbox_stores_them() {
+    if !skip::unless_found(&["qemu-img", "mkfs.ext4"]) {
+        return;
+    }
+    let directory = Directory::new().expect("a directory");
+    let directory = directory.path();
+    small_ext4(&directory.join("raw.img")).expect("an image");
+    let expected = manifest(&directory.join("raw.img"));
+    convert(directory, "", "vdi", "");
+    let base = std::fs::read(directory.join("image.vdi")).expect("the first image");
+    let first = vdi_child(&base, 0x11);
+    let second = vdi_child(&first, 0x22);
+    let snapshots = directory.join("Snapshots");
+    std::fs::create_dir(&snapshots).expect("a folder");
+    let name = |digit: &str| "{xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx}.vdi".replace('x', digit);
+    for (image, id) in [(&first, "1"), (&second, "2")] {
+        std::fs::write(snapshots.join(name(id)), image).expect("a snapshot");
+    }
+    // Strangers that are looked at and passed over.
+    std::fs::write(directory.join("a stranger.vdi"), vdi_child(&first, 0x33)).expect("a stranger");
+
+    assert_eq!(manifest(&snapshots.join(name("2"))), expected);
+
+    std::fs::remove_file(directory.join("image.vdi")).expect("the first image goes");
+    let finished = program::run(["manifest".as_ref(), snapshots.join(name("2")).as_os_str()]);
+    assert_eq!(finished.expect("the program runs").code, 10);
+}
+
+#[test]
+fn part_of_a_disk_that_is_missing_is_named() {
+    if !skip::unless_found(&["qemu-img", "mkfs.ext4"]) {
+        return;
+    }
+    let directory = Directory::new().expect("a directory");
+    let directory = directory.path();
+    small_ext4(&directory.join("raw.img")).expect("an image");
+    convert(directory, "", "vmdk", "subformat=twoGbMaxExtentSparse");
+    let part = directory.join("image-s001.vmdk");
+    let run = |image: &Path| program::run(["ls".as_ref(), image.as_os_str()]).expect("the program runs");
+
+    let alone = run(&part);
+    std::fs::remove_file(&part).expect("the part goes");
+    let missing = run(&directory.join("image.vmdk"));
+
+    assert_eq!(alone.code, 1);
+    assert!(alone.stderr.contains("one extent of a split disk"), "{}", alone.stderr);
+    assert_eq!(missing.code, 10);
+    assert!(
+        missing.stderr.contains("the part \"image-s001.vmdk\" of image 0 is missing"),
+        "{}",
+        missing.stderr
+    );
+}

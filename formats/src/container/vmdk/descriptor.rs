@@ -1,6 +1,6 @@
 //! The descriptor: lines of text (Virtual Disk Format 5.0, "The Descriptor File").
 
-use super::{SECTOR_BYTES, SIZE_BYTES_MAX, header};
+use super::{SECTOR_BYTES, SIZE_BYTES_MAX, header, one_extent};
 use crate::bytes::{add, index, mul};
 use crate::container::parent::file_names;
 use spelunk_tree::{Error, ParentRef, ReadAt, Result};
@@ -85,6 +85,10 @@ impl Descriptor {
     }
 
     fn parse(text: &str) -> Result<Descriptor> {
+        if text.is_empty() {
+            // QEMU leaves room for one in every extent.
+            return Err(one_extent());
+        }
         if !text.get(..MAGIC.len()).is_some_and(|start| start.as_bytes().eq_ignore_ascii_case(MAGIC)) {
             return Err(Error::corrupt("no descriptor where there should be one"));
         }

@@ -17,7 +17,7 @@ use super::{Child, Content, Context, Format, Opened, Part};
 use descriptor::{Descriptor, Extent};
 use extents::Source;
 use header::Header;
-use spelunk_tree::{Error, LayerInfo, ParentRef, ReadAt, Result, ResultExt};
+use spelunk_tree::{Error, LayerInfo, ParentRef, ReadAt, Result};
 use std::sync::Arc;
 
 /// The row of this format.
@@ -45,10 +45,8 @@ fn open(file: Arc<dyn ReadAt>, context: &Context) -> Result<Opened> {
         return open_split(&descriptor, context);
     }
     let header = Header::read(&*file)?;
-    let Some((offset, len)) = header.descriptor else {
-        return Err(Error::unsupported("one extent of a split disk; the file to open is its descriptor"));
-    };
-    let descriptor = Descriptor::read(&*file, offset, len).context(|| "reading the descriptor")?;
+    let (offset, len) = header.descriptor.ok_or_else(one_extent)?;
+    let descriptor = Descriptor::read(&*file, offset, len)?;
     if header.size_bytes == 0 {
         return open_split(&descriptor, context);
     }
@@ -61,6 +59,11 @@ fn open(file: Arc<dyn ReadAt>, context: &Context) -> Result<Opened> {
     let extents = vec![(info.size_bytes, Source::Sparse { file, header: Box::new(header) })];
     let content = content(info.parent.is_some(), extents, context.clone())?;
     Ok(Opened { info, sector_bytes: None, stamp: String::new(), content })
+}
+
+/// What an extent without a descriptor is: what it lacks may be zeros or a parent's.
+fn one_extent() -> Error {
+    Error::unsupported("one extent of a split disk; the file to open is its descriptor")
 }
 
 /// A disk whose extents are files of their own. Extents may share a file.
