@@ -37,4 +37,5 @@ fn catch(test: &fn()) -> Result<(), libtest_mimic::Failed> {
 const TESTS: &[(&str, fn())] = &[
     ("guests::every_image_ends_in_time_and_memory", guests::corpus),
     ("guests::mutated_images_end_in_time_and_memory", guests::mutated),
+    ("attacks::every_answer_that_a_worker_could_give_is_survived", attacks::all),
 ];
