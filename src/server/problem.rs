@@ -139,7 +139,8 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(range) = self.0.len.and_then(|len| HeaderValue::from_str(&format!("bytes */{len}")).ok()) {
+        if let Some(range) = self.0.len.and_then(|len| HeaderValue::from_str(&format!("bytes */{len}")).ok())
+        {
             headers.insert(header::CONTENT_RANGE, range);
         }
         response
