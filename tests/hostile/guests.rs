@@ -191,7 +191,7 @@ impl Visit<'_> {
 
 /// Opens, walks, reads.
 fn visit(name: &str, path: &Path) -> Seen {
-    let options = OpenOptions { show_metafiles: true, deadline: Duration::from_secs(30) };
+    let options = OpenOptions { show_metafiles: true, ..OpenOptions::default() };
     let mut seen = Seen { images: 1, ..Seen::default() };
     let disk = match Disk::open(path, &options) {
         Ok(disk) => disk,
