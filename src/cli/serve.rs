@@ -123,7 +123,7 @@ fn tls(args: &Args) -> Tls {
 }
 
 /// Where the data are when nobody says otherwise.
-fn default_data() -> Result<PathBuf, Error> {
+pub(super) fn default_data() -> Result<PathBuf, Error> {
     if rustix::process::geteuid().is_root() {
         return Ok("/var/lib/spelunk".into());
     }

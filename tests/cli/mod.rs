@@ -12,6 +12,7 @@ mod mount;
 mod ntfs;
 mod program;
 mod urbackup;
+mod user;
 
 use crate::fixture;
 use crate::program::path;

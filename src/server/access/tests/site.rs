@@ -193,7 +193,7 @@ impl Site {
     pub fn token_check(&self, token: &str, action: Action, at: &str) -> Option<StatusCode> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        let csrf = crate::server::access::Csrf::Header;
+        let csrf = crate::server::access::csrf::Csrf::Header;
         let principal = self.access.authenticate(&headers, &Method::GET, csrf);
         check(principal, action, at)
     }
