@@ -139,7 +139,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 /// Sees that a file is an index of this version.
 fn prepare(connection: &mut Connection) -> Result<()> {
     // Pages hold several blocks each.
-    const PAGE_BYTES: i64 = 8192;
+    const PAGE_BYTES: i64 = 16 << 10;
     // What one backup changes may be much more than stays in the log.
     const LOG_BYTES: i64 = 16 << 20;
     let number = |connection: &Connection, pragma: &str| {
