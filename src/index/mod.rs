@@ -187,6 +187,7 @@ fn volume_of(id: i64) -> i64 {
 }
 
 /// SQLite's error as ours.
+#[allow(clippy::needless_pass_by_value, reason = "so that `map_err` takes it as it is")]
 fn failed(error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => ErrorKind::Corrupt,

@@ -112,7 +112,7 @@ impl Test {
         let ending = extension.map(|extension| folded(&format!(".{extension}"))).transpose()?;
         needed.extend(ending.iter().map(|ending| format!("{ending}{}", fold::EDGE)));
         // Every block has edges.
-        needed.retain(|literal| literal.trim_matches(fold::EDGE) != "");
+        needed.retain(|literal| !literal.trim_matches(fold::EDGE).is_empty());
         Ok(Test {
             part,
             glob: glob.map(|glob| Glob::new(&glob, false)).transpose().map_err(Error::unsupported)?,

@@ -217,19 +217,26 @@ impl Search {
             }
         }
         let mut names = self.names.split(fold::EDGE).skip(1);
-        let mut full_names = block.names().enumerate();
-        let minute = self.minutes.as_ref().and_then(|minutes| minutes.get(&volume_of(directory)).copied());
+        let mut full_names = block.names();
+        // Names that were looked at, folded and in full: to part them takes as long as the rest.
+        let (mut seen, mut seen_full) = (0, 0);
+        let minute = self.minute(volume_of(directory));
         for (index, row) in block.rows().enumerate() {
             let row = row?;
-            let name = if is_of_names { names.next().unwrap_or_default() } else { "" };
-            if minute.is_some_and(|minute| !row.is_at(minute))
-                || !self.test.takes(&row.attributes)
-                || !self.test.takes_name(name)
-            {
+            if minute.is_some_and(|minute| !row.is_at(minute)) || !self.test.takes(&row.attributes) {
                 continue;
             }
-            let full = full_names.find(|(number, _)| *number == index).map(|(_, full)| full);
+            let mut name = "";
+            if is_of_names {
+                name = names.nth(index - seen).unwrap_or_default();
+                seen = index + 1;
+            }
+            if !self.test.takes_name(name) {
+                continue;
+            }
+            let full = full_names.nth(index - seen_full);
             let full = full.ok_or_else(|| Error::corrupt("a block without a name"))?;
+            seen_full = index + 1;
             self.held.push(Held { rank: self.test.rank(name), directory, row: row.called(full.to_vec()) });
         }
         Ok(())

@@ -316,7 +316,7 @@ fn some_query(random: &mut Random, backups: &BTreeMap<i64, Files>) -> Query {
 
 #[track_caller]
 fn assert_finds_what_is_there(index: &Index, backups: &BTreeMap<i64, Files>, random: &mut Random) {
-    for _ in 0..60 {
+    for _ in 0..25 {
         let query = some_query(random, backups);
         let (found, expected) = (found(index, &query), expected(backups, &query));
         let only = |one: &Answer, other: &Answer| -> Vec<String> {
