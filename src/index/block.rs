@@ -35,6 +35,11 @@ pub(super) struct Attributes {
 }
 
 impl<N> Row<N> {
+    /// The same row under a name.
+    pub(super) fn called<M>(self, name: M) -> Row<M> {
+        Row { name, attributes: self.attributes, since: self.since, until: self.until }
+    }
+
     /// Whether it was so in the backup of this minute.
     pub(super) fn is_at(&self, minute: i64) -> bool {
         self.since <= minute && self.until.is_none_or(|until| minute < until)
@@ -45,6 +50,8 @@ const KIND: u8 = 0b111;
 const HAS_TIME: u8 = 1 << 3;
 const HAS_NANOSECONDS: u8 = 1 << 4;
 const HAS_END: u8 = 1 << 5;
+/// The seconds do not fit 32 bits.
+const IS_WIDE: u8 = 1 << 6;
 
 /// The bytes of a block.
 pub(super) fn encode(rows: &[Row<Vec<u8>>]) -> Vec<u8> {
@@ -73,15 +80,21 @@ fn push_row(bytes: &mut Vec<u8>, row: &Row<Vec<u8>>, last_since: i64) {
     let kind = Kind::ALL.iter().position(|known| *known == kind).and_then(|kind| u8::try_from(kind).ok());
     let nanoseconds = modified.map_or(0, Time::nanoseconds);
     let mut flags = kind.unwrap_or(0);
-    for (is_set, flag) in
-        [(modified.is_some(), HAS_TIME), (nanoseconds != 0, HAS_NANOSECONDS), (row.until.is_some(), HAS_END)]
-    {
+    let short = modified.and_then(|modified| u32::try_from(modified.seconds()).ok());
+    for (is_set, flag) in [
+        (modified.is_some(), HAS_TIME),
+        (modified.is_some() && short.is_none(), IS_WIDE),
+        (nanoseconds != 0, HAS_NANOSECONDS),
+        (row.until.is_some(), HAS_END),
+    ] {
         flags |= if is_set { flag } else { 0 };
     }
     bytes.push(flags);
     push(bytes, size);
-    if let Some(modified) = modified {
-        push_signed(bytes, modified.seconds());
+    match (modified, short) {
+        (_, Some(seconds)) => bytes.extend_from_slice(&seconds.to_le_bytes()),
+        (Some(modified), None) => push_signed(bytes, modified.seconds()),
+        (None, None) => {}
     }
     if nanoseconds != 0 {
         bytes.extend_from_slice(&nanoseconds.to_le_bytes());
@@ -133,13 +146,17 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// The rows, in the order of the names.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row<&'a [u8]>>> + use<'a> {
-        let mut names = self.names.split(|byte| *byte == b'/');
+    /// The names, in the order of the rows.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.names.split(|byte| *byte == b'/')
+    }
+
+    /// The rows, without names.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row<()>>> + use<'a> {
         let mut rest = self.rows;
         let mut last_since = 0_i64;
         (0..self.count).map(move |_| {
-            let row = names.next().and_then(|name| take_row(&mut rest, name, last_since));
+            let row = take_row(&mut rest, last_since);
             last_since = row.as_ref().map_or(0, |row| row.since);
             row.ok_or_else(damaged)
         })
@@ -150,13 +167,12 @@ impl<'a> Block<'a> {
     /// # Errors
     /// `Corrupt` when one cannot be read.
     pub(super) fn to_rows(&self) -> Result<Vec<Row<Vec<u8>>>> {
-        let owned = |row: Row<&[u8]>| Row {
-            name: row.name.to_vec(),
-            attributes: row.attributes,
-            since: row.since,
-            until: row.until,
-        };
-        self.rows().map(|row| row.map(owned)).collect()
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        // One more for what is behind the last name.
+        if self.names().count() != count.saturating_add(1) {
+            return Err(damaged());
+        }
+        self.rows().zip(self.names()).map(|(row, name)| Ok(row?.called(name.to_vec()))).collect()
     }
 }
 
@@ -164,20 +180,20 @@ fn damaged() -> Error {
     Error::corrupt("a block of the index that cannot be read")
 }
 
-fn take_row<'a>(rest: &mut &[u8], name: &'a [u8], last_since: i64) -> Option<Row<&'a [u8]>> {
+fn take_row(rest: &mut &[u8], last_since: i64) -> Option<Row<()>> {
     let flags = take_byte(rest)?;
     let kind = *Kind::ALL.get(usize::from(flags & KIND))?;
     let size = take(rest)?;
     let modified = if flags & HAS_TIME == 0 {
         None
     } else {
-        let seconds = take_signed(rest)?;
+        let seconds = if flags & IS_WIDE == 0 { take_u32(rest)?.into() } else { take_signed(rest)? };
         let nanoseconds = if flags & HAS_NANOSECONDS == 0 { 0 } else { take_u32(rest)? };
         Some(Time::new(seconds, nanoseconds).ok()?)
     };
     let since = last_since.wrapping_add(take_signed(rest)?);
     let until = if flags & HAS_END == 0 { None } else { Some(since.wrapping_add(take_signed(rest)?)) };
-    Some(Row { name, attributes: Attributes { kind, size, modified }, since, until })
+    Some(Row { name: (), attributes: Attributes { kind, size, modified }, since, until })
 }
 
 /// Appends a number, seven bits a byte, the lowest first.
@@ -208,12 +224,14 @@ fn take_u32(rest: &mut &[u8]) -> Option<u32> {
 
 fn take(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
-    for shift in (0..u64::BITS).step_by(7) {
+    let mut shift = 0;
+    while shift < u64::BITS {
         let byte = take_byte(rest)?;
         number |= u64::from(byte & 0x7F) << shift;
         if byte < 0x80 {
             return Some(number);
         }
+        shift += 7;
     }
     None
 }

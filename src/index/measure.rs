@@ -4,7 +4,7 @@
 //! cargo test --release --bin spelunk million -- --ignored --nocapture
 //! ```
 
-use super::tests::{Files, Random, client, put};
+use super::tests::{Files, Memory, Random, client, put_tree};
 use super::*;
 use spelunk_mount::path;
 use spelunk_testkit::peer::Directory;
@@ -167,21 +167,28 @@ fn a_million_names_are_small_and_searched_at_once() {
         std::fs::metadata(&path).unwrap().len()
     };
     let alice = client("alice");
-    let start = Instant::now();
-    put(&index, &alice, 1, &first).unwrap();
-    let (made, of_one) = (start.elapsed(), bytes());
-    println!("{} entries: {:.1} MB, made in {made:.1?}", first.len(), mega(of_one));
+    let put = |day, files: &Files| {
+        let tree = Arc::new(Memory::new(files));
+        let (start, busy) = (Instant::now(), busy());
+        put_tree(&index, &alice, day, tree).unwrap();
+        println!(
+            "backup {day}: {:.1} MB, in {:.1?}, {:.1?} busy",
+            mega(bytes()),
+            start.elapsed(),
+            busy_since(busy)
+        );
+    };
+    put(1, &first);
+    let of_one = bytes();
     let mut later = first.clone();
     for day in 2..=8 {
         later = a_day_later(&later, random);
-        let start = Instant::now();
-        put(&index, &alice, day, &later).unwrap();
-        println!("backup {day}, a thousandth changed: {:.1} MB, in {:.1?}", mega(bytes()), start.elapsed());
+        put(day, &later);
     }
     let mut all = measure_searches(&index);
     all.sort_unstable();
     let (half, most) = (all[all.len() / 2], all[all.len() * 95 / 100]);
-    println!("all searches: p50 {half:.1?}, p95 {most:.1?}, longest {:.1?}", all[all.len() - 1]);
+    println!("all searches, busy: p50 {half:.1?}, p95 {most:.1?}, longest {:.1?}", all[all.len() - 1]);
     assert!(of_one < BYTES_MAX, "{of_one} bytes");
     assert!(most < SEARCH_MAX, "{most:?}");
 }
@@ -191,20 +198,35 @@ fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
+/// How long this thread was busy: what others do on this machine at the same time does not count.
+fn busy() -> Duration {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(statistics.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+fn busy_since(start: Duration) -> Duration {
+    busy().saturating_sub(start)
+}
+
 /// How long each search takes, 20 times each; the kinds are printed.
 fn measure_searches(index: &Index) -> Vec<Duration> {
     let mut all = Vec::new();
     for (kind, query) in queries() {
-        let mut times = Vec::new();
+        let (mut times, mut walls) = (Vec::new(), Vec::new());
         let mut found = Found::default();
         for _ in 0..20 {
-            let start = Instant::now();
+            let (start, busy) = (Instant::now(), busy());
             found = index.search(&query, |_| true).unwrap();
-            times.push(start.elapsed());
+            times.push(busy_since(busy));
+            walls.push(start.elapsed());
         }
         times.sort_unstable();
+        walls.sort_unstable();
         let more = if found.has_more { "+" } else { "" };
-        println!("{kind:28} p50 {:>8.2?}  p95 {:>8.2?}  {}{more} hits", times[10], times[18], found.total);
+        println!(
+            "{kind:28} busy p50 {:>8.2?} p95 {:>8.2?}, in all p50 {:>8.2?} p95 {:>8.2?}, {}{more} hits",
+            times[10], times[18], walls[10], walls[18], found.total
+        );
         assert!(!found.is_incomplete);
         all.extend(times);
     }

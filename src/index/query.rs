@@ -112,7 +112,7 @@ impl Test {
         let ending = extension.map(|extension| folded(&format!(".{extension}"))).transpose()?;
         needed.extend(ending.iter().map(|ending| format!("{ending}{}", fold::EDGE)));
         // Every block has edges.
-        needed.retain(|literal| literal.trim_matches(fold::EDGE) != "");
+        needed.retain(|literal| !literal.trim_matches(fold::EDGE).is_empty());
         Ok(Test {
             part,
             glob: glob.map(|glob| Glob::new(&glob, false)).transpose().map_err(Error::unsupported)?,
@@ -125,16 +125,20 @@ impl Test {
         })
     }
 
-    /// Whether an entry is what is searched for, when its folded name is `name`.
-    pub(super) fn takes(&self, name: &str, attributes: &Attributes) -> bool {
+    /// Whether an entry may be called so, folded.
+    pub(super) fn takes_name(&self, name: &str) -> bool {
+        self.part.as_ref().is_none_or(|part| name.contains(part.as_str()))
+            && self.ending.as_ref().is_none_or(|ending| name.ends_with(ending.as_str()))
+            && self.glob.as_ref().is_none_or(|glob| glob.matches(name.as_bytes()))
+    }
+
+    /// Whether an entry may be so.
+    pub(super) fn takes(&self, attributes: &Attributes) -> bool {
         let Attributes { kind, size, modified } = attributes;
         (self.kinds.is_empty() || self.kinds.contains(kind))
             && (self.takes_all_sizes() || *kind == Kind::File && self.size.contains(size))
             && self.after.is_none_or(|bound| modified.is_some_and(|time| time > bound))
             && self.before.is_none_or(|bound| modified.is_some_and(|time| time < bound))
-            && self.part.as_ref().is_none_or(|part| name.contains(part.as_str()))
-            && self.ending.as_ref().is_none_or(|ending| name.ends_with(ending.as_str()))
-            && self.glob.as_ref().is_none_or(|glob| glob.matches(name.as_bytes()))
     }
 
     /// Whether names matter.

@@ -1,7 +1,7 @@
 //! Searches the index. Blocks in question are those with the trigrams of what is searched for, or, without any, all
 //! of a volume whose sizes and times do not rule it out; their rows are compared.
 
-use super::block::{Attributes, Block};
+use super::block::{Block, Row};
 use super::directory::stored_size;
 use super::query::{Query, Test};
 use super::{Index, failed, fold, ids, update, volume_of};
@@ -65,14 +65,11 @@ pub struct Found {
     pub is_incomplete: bool,
 }
 
-/// A hit before it is known what it is called in full.
+/// A hit before it is known where it is.
 struct Held {
     rank: u8,
-    name: Vec<u8>,
     directory: i64,
-    attributes: Attributes,
-    since: i64,
-    until: Option<i64>,
+    row: Row<Vec<u8>>,
 }
 
 impl Index {
@@ -212,29 +209,35 @@ impl Search {
 
     fn block(&mut self, directory: i64, bytes: &[u8]) -> Result<()> {
         let block = Block::new(bytes)?;
-        if self.test.is_of_names() {
+        let is_of_names = self.test.is_of_names();
+        if is_of_names {
             block.fold_into(&mut self.names)?;
             if !self.test.literals.iter().all(|literal| self.names.contains(literal.as_str())) {
                 return Ok(());
             }
-        } else {
-            self.names.clear();
         }
-        // Where names do not matter there are none.
-        let names = self.names.split(fold::EDGE).skip(1).chain(std::iter::repeat(""));
-        let minute = self.minutes.as_ref().and_then(|minutes| minutes.get(&volume_of(directory)).copied());
-        for (row, name) in block.rows().zip(names) {
+        let mut names = self.names.split(fold::EDGE).skip(1);
+        let mut full_names = block.names();
+        // Names that were looked at, folded and in full: to part them takes as long as the rest.
+        let (mut seen, mut seen_full) = (0, 0);
+        let minute = self.minute(volume_of(directory));
+        for (index, row) in block.rows().enumerate() {
             let row = row?;
-            if minute.is_none_or(|minute| row.is_at(minute)) && self.test.takes(name, &row.attributes) {
-                self.held.push(Held {
-                    rank: self.test.rank(name),
-                    name: row.name.to_vec(),
-                    directory,
-                    attributes: row.attributes,
-                    since: row.since,
-                    until: row.until,
-                });
+            if minute.is_some_and(|minute| !row.is_at(minute)) || !self.test.takes(&row.attributes) {
+                continue;
             }
+            let mut name = "";
+            if is_of_names {
+                name = names.nth(index - seen).unwrap_or_default();
+                seen = index + 1;
+            }
+            if !self.test.takes_name(name) {
+                continue;
+            }
+            let full = full_names.nth(index - seen_full);
+            let full = full.ok_or_else(|| Error::corrupt("a block without a name"))?;
+            seen_full = index + 1;
+            self.held.push(Held { rank: self.test.rank(name), directory, row: row.called(full.to_vec()) });
         }
         Ok(())
     }
@@ -248,8 +251,8 @@ impl Search {
     ) -> Result<Found> {
         // Of one path the newest first.
         self.held.sort_by(|a, b| {
-            let key = |held: &Held| (held.rank, held.directory, std::cmp::Reverse(held.since));
-            a.rank.cmp(&b.rank).then_with(|| a.name.cmp(&b.name)).then_with(|| key(a).cmp(&key(b)))
+            let key = |held: &Held| (held.rank, held.directory, std::cmp::Reverse(held.row.since));
+            a.rank.cmp(&b.rank).then_with(|| a.row.name.cmp(&b.row.name)).then_with(|| key(a).cmp(&key(b)))
         });
         let mut paths = HashMap::new();
         for held in std::mem::take(&mut self.held).into_iter().skip(query.offset).take(query.limit) {
@@ -259,15 +262,15 @@ impl Search {
                 Some(path) => path,
                 None => paths.entry(held.directory).or_insert(path_of(connection, held.directory)?),
             };
-            let (first, last, backups) = backups_of(connection, volume, held.since, held.until)?;
+            let (first, last, backups) = backups_of(connection, volume, held.row.since, held.row.until)?;
             let newest = self.minute(volume).unwrap_or(last);
             self.found.hits.push(Hit {
                 client: client.clone(),
                 item: item.clone(),
-                path: path::join(directory, &held.name),
-                kind: held.attributes.kind,
-                size: held.attributes.size,
-                modified: held.attributes.modified,
+                path: path::join(directory, &held.row.name),
+                kind: held.row.attributes.kind,
+                size: held.row.attributes.size,
+                modified: held.row.attributes.modified,
                 moment: Moment::of_minute(newest),
                 first: Moment::of_minute(first),
                 last: Moment::of_minute(last),

@@ -464,7 +464,7 @@ impl<'a> Filling<'a> {
                     first_error.get_or_insert(error);
                 }
             }
-            if self.counts.entries % REPORT_ENTRIES == 0 {
+            if self.counts.entries.is_multiple_of(REPORT_ENTRIES) {
                 observe(self.counts.entries);
             }
         }
