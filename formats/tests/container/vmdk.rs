@@ -205,7 +205,7 @@ fn extents_of_esx_zeros_and_parts_of_one_file_make_one_disk() {
         \n# Extents\nRW 30 FLAT \"a-flat.vmdk\" 60\nRW 5000 VMFSSPARSE \"a-delta.vmdk\"\nRW 77 ZERO\n\
         RW 20 FLAT \"a-flat.vmdk\" 0\n";
     std::fs::write(scratch.0.join("a.vmdk"), text).unwrap();
-    // qemu reads no extents of zeros, and no custom types: it is asked for the same without them.
+    // qemu takes an extent of zeros for the extent before it, and no custom types: it is asked for the same without.
     let qemu = text.replace("RW 77 ZERO\n", "").replace("custom", "vmfsSparse");
     std::fs::write(scratch.0.join("b.vmdk"), qemu).unwrap();
     let expected = same_as_qemu(&scratch.0, "b.vmdk", "without zeros").all().unwrap();
@@ -301,7 +301,7 @@ fn wrong_headers_tables_and_markers_are_errors() {
         (&sparse, 44, &[0; 4], Corrupt, "grain tables of 0 entries"),
         (&sparse, 44, &[0, 4, 0, 0], Corrupt, "grain tables of 1024 entries"),
         (&sparse, 56, &[0xFF, 0xFF, 0xFF], Corrupt, "truncated: the grain directory"),
-        (&sparse, directory, &[0xFF, 0xFF, 0xFF], Corrupt, "truncated: a grain table"),
+        (&sparse, directory, &[0xFF, 0xFF, 0xFF], Corrupt, "truncated: a table goes past"),
         (&sparse, table, &[0xFF, 0xFF, 0xFF], Corrupt, "truncated: data past the end"),
         (&stream, 77, &[2], Unsupported, "compression method 2"),
         (&stream, grain, &[1], Corrupt, "a marker of another grain"),

@@ -96,9 +96,6 @@ impl Table {
         }
         match entry & OFFSET_MASK {
             0 => Ok(None),
-            table if table >= self.file.size() => {
-                Err(Error::corrupt("truncated: an L2 table past the end of the file").at(at))
-            }
             table if table % self.cluster_bytes == 0 => Ok(Some(table)),
             _ => Err(Error::corrupt("an L1 entry that points into the middle of a cluster").at(at)),
         }
