@@ -4,6 +4,7 @@ mod archive;
 mod cat;
 mod find;
 mod index;
+mod hostile;
 mod info;
 mod library;
 mod ls;

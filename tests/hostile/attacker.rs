@@ -163,6 +163,14 @@ pub const ATTACKS: &[Attack] = &[
     taken("empty-pages-without-end", Verb::List, |asked| {
         Act::Body(pages(&page(&[], Some(asked.cursor + 1))))
     }),
+    taken("broken-entries-without-end", Verb::List, |asked| {
+        // As many as fit in one answer, each with as much text as an error may have.
+        let text = [b'x'; 4000];
+        let out = Out::default().long(1).byte(1).byte(1).quad(asked.cursor + 1).long(200);
+        let broken =
+            |out: Out| out.byte(0).byte(0).with(&wire::error(wire::CORRUPT, &text)).quad(asked.cursor + 1);
+        Act::Body((0..200).fold(out, |out, _| broken(out)))
+    }),
     taken("directory-in-itself", Verb::List, |asked| {
         Act::Body(pages(&page(&[(wire::entry(b"again", asked.node, DIRECTORY, 0), 1)], None)))
     }),

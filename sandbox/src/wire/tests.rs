@@ -212,6 +212,25 @@ fn long_texts_are_cut_between_characters() {
 }
 
 #[test]
+fn errors_with_too_much_text_are_cut_when_sent_and_refused_when_received() {
+    let long = Error::corrupt("x".repeat(3000)).context("y".repeat(3000)).context("z");
+
+    let cut = Error::from_bytes(&long.to_bytes()).unwrap();
+
+    let lens: Vec<usize> = cut.chain().map(Error::text_bytes).collect();
+    assert_eq!(lens, [1, 3000, 1095]);
+    // The same, but for the cut: a count of links, each a kind, a text, no object and no offset.
+    let mut forged = Encoder { bytes: vec![2] };
+    for text in ["x".repeat(3000), "y".repeat(3000)] {
+        forged.put(&ErrorKind::Corrupt);
+        forged.put(&text);
+        forged.put(&None::<String>);
+        forged.put(&None::<u64>);
+    }
+    assert_eq!(Error::from_bytes(&forged.bytes), Err(Malformed("an error with too much text")));
+}
+
+#[test]
 fn runs_are_checked_against_the_files() {
     let run = |len, place| Extents { start: 0, is_last: false, runs: vec![Run { len, place }] };
     let at = |source, offset| Place::At { source, offset };
