@@ -12,6 +12,7 @@ mod mount;
 mod ntfs;
 mod program;
 mod urbackup;
+mod urbackup_databases;
 
 use crate::program::path;
 use spelunk_testkit::process;

@@ -15,7 +15,7 @@ use super::jailed;
 use query::Database;
 pub(super) use rows::{Row, Rows};
 use snapshot::Stamps;
-use spelunk_tree::{Error, Result};
+use spelunk_tree::{Error, ErrorKind, Result};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +31,13 @@ const USUAL: &str = "/var/urbackup";
 /// A database that changes all the time is read again after this many times what it took to read it.
 const REST: u32 = 20;
 
+/// And at the latest after this time.
+const REST_MAX: Duration = Duration::from_secs(600);
+
+/// How long ago a file must have been changed so that its next change is at another time: storage far away may keep
+/// whole seconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// The databases of one storage.
 pub(super) struct Databases {
     path: PathBuf,
@@ -42,6 +49,8 @@ pub(super) struct Databases {
 #[derive(Default)]
 struct Known {
     stamps: Stamps,
+    /// Whether whatever is written from then on changes the stamps: times of files go on in steps.
+    is_settled: bool,
     /// When it may be read again.
     next: Option<Instant>,
     rows: Option<Arc<Rows>>,
@@ -54,9 +63,11 @@ impl Databases {
     /// # Errors
     /// When there is no such directory, or no database in it. What is wrong with a database is a note.
     pub(super) fn open(path: &Path) -> Result<Databases> {
-        let failed = |error: Error| error.context(path.display().to_string());
         let directory = jailed::root(path)?;
-        jailed::look(&directory, SERVER.as_bytes()).map_err(|error| failed(error.object(SERVER)))?;
+        let found = jailed::look(&directory, SERVER.as_bytes());
+        if let Some(missing) = found.err().filter(|error| error.kind() == ErrorKind::NotFound) {
+            return Err(missing.object(SERVER).context(path.display().to_string()));
+        }
         let databases = Databases { path: path.to_owned(), directory, known: Mutex::default() };
         databases.rows();
         Ok(databases)
@@ -82,7 +93,8 @@ impl Databases {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = snapshot::stamps(&self.directory, SERVER);
         let is_time = known.next.is_none_or(|next| Instant::now() >= next);
-        if (known.next.is_some() && stamps == known.stamps) || !is_time {
+        let is_same = stamps == known.stamps && known.is_settled;
+        if (known.next.is_some() && is_same) || !is_time {
             return known.rows.clone();
         }
         let start = Instant::now();
@@ -99,9 +111,9 @@ impl Databases {
             }
             Err(error) => known.note = Some(note(&error, known.rows.is_some())),
         }
+        known.is_settled = stamps.iter().flatten().all(|stamp| stamp.is_older_than(SETTLED));
         known.stamps = stamps;
-        known.next =
-            Some(Instant::now() + start.elapsed().saturating_mul(REST).min(Duration::from_secs(600)));
+        known.next = Some(Instant::now() + start.elapsed().saturating_mul(REST).min(REST_MAX));
         if let Some(note) = &known.note {
             tracing::warn!(path = %self.path.display(), note, "databases");
         }
@@ -128,3 +140,6 @@ fn note_of_failures(failures: usize) -> Option<String> {
     (failures > 0)
         .then(|| format!("{failures} rows make no sense; those backups are shown as their folders say"))
 }
+
+#[cfg(test)]
+mod tests;

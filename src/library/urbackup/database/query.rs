@@ -213,7 +213,6 @@ fn restrict(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Permits to select from the columns that are known here, and nothing else.
-#[expect(clippy::needless_pass_by_value, reason = "so it is called")]
 fn authorize(context: AuthContext<'_>) -> Authorization {
     let is_allowed = match context.action {
         AuthAction::Select => true,

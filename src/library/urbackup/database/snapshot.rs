@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A database, and its log: what is larger is not read into memory.
 const BYTES_MAX: usize = 512 << 20;
@@ -36,6 +36,15 @@ pub(super) struct Stamp {
     inode: (u64, u64),
     bytes: i64,
     changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Whether the file was changed longer ago than this.
+    pub(super) fn is_older_than(&self, age: Duration) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(self.changed.0)
+            .is_ok_and(|changed| now.saturating_sub(age) > Duration::from_secs(changed))
+    }
 }
 
 /// What tells whether a database has changed: of its file and of its log.
