@@ -3,15 +3,16 @@
 //! A disk with one volume shows that volume's root as `/`; with several, `/` holds one directory per
 //! volume: `p1`, `p2`, ...
 
-use super::error::Error;
+use super::error::{Error, say};
 use super::path::{self, Found, Links};
+use crate::escape::message;
 use crate::library::{Library, Place};
 use crate::volumes;
 use clap::ValueEnum;
 use spelunk_mount::Composition;
 use spelunk_sandbox::{Disk, OpenOptions};
 use spelunk_tree::{DiskInfo, ErrorKind, Result, Tree, VolumeInfo};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ pub struct ImageArgs {
     /// IMAGE is a directory with backups: show them all, as CLIENT/TIME/VOLUME/...
     #[arg(long, conflicts_with_all = ["volume", "layout", "snapshot"])]
     pub library: bool,
+
+    #[command(flatten)]
+    pub place: PlaceArgs,
 
     /// Show this volume alone, as the whole tree
     #[arg(long, value_name = "pN", value_parser = parse_volume, conflicts_with = "layout")]
@@ -47,6 +51,21 @@ pub struct ImageArgs {
     pub deadline: u64,
 }
 
+/// How a directory with backups is read.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct PlaceArgs {
+    /// With a library that is a UrBackup storage: the directory of its server's databases (/var/urbackup)
+    #[arg(long, value_name = "DIR")]
+    pub urbackup_db: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The directory as a place of a library.
+    pub fn place(&self, path: &Path) -> Place {
+        Place { path: path.to_owned(), urbackup_databases: self.urbackup_db.clone() }
+    }
+}
+
 /// How the volumes of a disk are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Layout {
@@ -67,6 +86,9 @@ impl ImageArgs {
     /// # Errors
     /// What [`Disk::open`] reports.
     pub fn open_disk(&self) -> Result<Disk, Error> {
+        if self.place.urbackup_db.is_some() {
+            return Err(Error::usage("--urbackup-db is of a library").hint("`--library` goes with it"));
+        }
         let disk = Disk::open(&self.image, &self.options())
             .map_err(|error| Error::image(error).about(&self.image))?;
         let info = disk.info();
@@ -87,9 +109,19 @@ impl ImageArgs {
     /// # Errors
     /// When the directory cannot be read.
     pub fn open_library(&self) -> Result<View, Error> {
-        let place = Place { path: self.image.clone() };
-        let library = Library::open(&[place], self.options()).map_err(Error::image)?;
+        let library = self.library()?;
         Ok(View { tree: library.tree(), info: None, has_volume_directories: false })
+    }
+
+    /// Opens the library, and says on stderr what is to be known of how it is read.
+    ///
+    /// # Errors
+    /// When the directory, or that of the databases, cannot be read.
+    pub fn library(&self) -> Result<Arc<Library>, Error> {
+        let place = self.place.place(&self.image);
+        let library = Library::open(&[place], self.options()).map_err(Error::image)?;
+        library.notes().iter().for_each(|note| say(&format!("spelunk: note: {}", message(note))));
+        Ok(library)
     }
 
     fn options(&self) -> OpenOptions {

@@ -8,17 +8,18 @@ use serde::Serialize;
 use spelunk_tree::{Case, DiskInfo, LayerInfo, Time, TreeInfo, VolumeInfo};
 use std::borrow::Cow;
 
-/// Show what an image is: container and chain, partitions, filesystems
+/// Show what an image is (container and chain, partitions, filesystems), or what backups a library has
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   spelunk info disk.vhdz
+  spelunk info --library /srv/images          who was backed up, when, what
   spelunk info --json disk.vhdz | jq '.volumes[].filesystem.label'")]
 pub struct Args {
     #[command(flatten)]
     image: ImageArgs,
 
-    /// Print one JSON object
+    /// Print one JSON object; of a library, one for each volume or share of a backup
     #[arg(long)]
     json: bool,
 }
@@ -29,7 +30,7 @@ pub struct Args {
 /// When the image cannot be opened or stdout cannot be written.
 pub fn run(args: &Args) -> Result<Outcome, Error> {
     if args.image.library {
-        return Err(Error::usage("info tells of one image").hint("`ls --library` lists the backups"));
+        return super::backups::print(&*args.image.library()?, args.json);
     }
     let disk = args.image.open_disk()?;
     let info = disk.info();

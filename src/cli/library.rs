@@ -1,5 +1,6 @@
 //! The library that a command is about, and the index that goes with it.
 
+use super::image::PlaceArgs;
 use super::{Error, escape};
 use crate::index::{Index, Selection};
 use crate::library::{Library, Moment, Place};
@@ -19,6 +20,9 @@ pub struct LibraryArgs {
     /// A directory with backups; may be given several times, for one library of several places
     #[arg(long = "library", value_name = "DIR", required = true)]
     places: Vec<PathBuf>,
+
+    #[command(flatten)]
+    place: PlaceArgs,
 
     /// Give a request up when the jailed worker does not answer it in time
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
@@ -43,7 +47,7 @@ impl LibraryArgs {
     /// # Errors
     /// When a directory cannot be read.
     pub fn open(&self) -> Result<Arc<Library>, Error> {
-        let places: Vec<Place> = self.places.iter().map(|path| Place { path: path.clone() }).collect();
+        let places: Vec<Place> = self.places.iter().map(|path| self.place.place(path)).collect();
         let options = OpenOptions { deadline: Duration::from_secs(self.deadline), ..OpenOptions::default() };
         Library::open(&places, options).map_err(Error::image)
     }

@@ -2,6 +2,7 @@
 
 // What the commands share.
 mod archive;
+mod backups;
 mod error;
 mod image;
 mod json;

@@ -1,7 +1,7 @@
 //! `spelunk serve`: the library in a browser, over WebDAV, and as an API.
 
+use super::image::PlaceArgs;
 use super::{Error, Outcome, error};
-use crate::library::Place;
 use crate::server::{Config, Server, Tls};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -25,6 +25,9 @@ pub struct Args {
     /// Directories with backups: images, or a storage of UrBackup
     #[arg(value_name = "LIBRARY", required = true)]
     libraries: Vec<PathBuf>,
+
+    #[command(flatten)]
+    place: PlaceArgs,
 
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8484")]
@@ -85,7 +88,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
         return Err(Error::usage(message).hint(hint));
     }
     let config = Config {
-        places: args.libraries.iter().map(|path| Place { path: path.clone() }).collect(),
+        places: args.libraries.iter().map(|path| args.place.place(path)).collect(),
         options: OpenOptions { deadline: Duration::from_secs(args.deadline), ..OpenOptions::default() },
         listen: args.listen,
         data: args.data.clone().map_or_else(default_data, Ok)?,

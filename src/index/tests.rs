@@ -330,7 +330,7 @@ fn assert_finds_what_is_there(index: &Index, backups: &BTreeMap<i64, Files>, ran
 
 /// A catalogue of one client with these backups.
 fn catalogue(name: &Name, minutes: impl Iterator<Item = i64>) -> Catalogue {
-    let item = || Item { name: client("C"), stored_bytes: None, key: "key".to_owned(), slot: 1 };
+    let item = || Item { slot: 1, ..Item::new(client("C"), "key".to_owned()) };
     let backup = |minute| Backup { moment: Moment::of_minute(minute), items: vec![item()] };
     let backups = minutes.map(backup).collect();
     Catalogue { clients: vec![Client { name: name.clone(), backups }], is_complete: true }

@@ -21,7 +21,7 @@ pub use moment::Moment;
 use crate::escape::escape;
 use slots::Slots;
 use spelunk_sandbox::OpenOptions;
-use spelunk_tree::{Error, ErrorKind, Name, Result, Tree};
+use spelunk_tree::{Error, ErrorKind, Name, Result, Time, Tree};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ struct Kind {
     /// What it is called.
     name: &'static str,
     /// Whether a place is one of this kind.
-    probe: fn(&Path) -> bool,
+    probe: fn(&Place) -> bool,
     /// Opens it.
     open: fn(&Place) -> Result<Box<dyn Source>>,
 }
@@ -57,12 +57,27 @@ const KINDS: &[Kind] = &[
 pub struct Place {
     /// The directory.
     pub path: PathBuf,
+    /// Of a UrBackup storage: the directory with its server's databases, when the user names it.
+    pub urbackup_databases: Option<PathBuf>,
+}
+
+#[cfg(test)]
+impl Place {
+    /// A place of which all is found out.
+    pub fn new(path: impl Into<PathBuf>) -> Place {
+        Place { path: path.into(), urbackup_databases: None }
+    }
 }
 
 /// What knows one place.
 trait Source: Send + Sync {
     /// Who was backed up there, and when. Called anew whenever somebody looks.
     fn scan(&self) -> Result<Vec<Client>>;
+
+    /// What a user should know of how the place is read, if anything.
+    fn note(&self) -> Option<String> {
+        None
+    }
 
     /// Opens what `key` names, one of those that [`Source::scan`] gave.
     fn open(&self, key: &str, options: &OpenOptions) -> Result<Arc<dyn Tree>>;
@@ -93,6 +108,8 @@ pub struct Item {
     pub name: Name,
     /// Bytes that it takes up where it is stored, when that is known.
     pub stored_bytes: Option<u64>,
+    /// What whoever made the backup wrote down of it, where that is to be had.
+    pub details: Option<Arc<Details>>,
     /// Names it to its source; the same whenever the place is read.
     pub key: String,
     /// The tree's number in the library.
@@ -101,9 +118,32 @@ pub struct Item {
 
 impl Item {
     /// An item whose number is not yet known.
-    fn new(name: Name, key: String) -> Item {
-        Item { name, stored_bytes: None, key, slot: 0 }
+    pub(crate) fn new(name: Name, key: String) -> Item {
+        Item { name, stored_bytes: None, details: None, key, slot: 0 }
     }
+}
+
+/// What the program that made a backup wrote down of it. What it did not is `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// When the backup began.
+    pub started: Time,
+    /// When it was complete.
+    pub finished: Option<Time>,
+    /// 0 for a full backup; of an incremental image, how many are below it down to the full one.
+    pub increment: u64,
+    /// Bytes that the whole backup took up when it was made.
+    pub bytes: Option<u64>,
+    /// Whether it is kept on purpose.
+    pub is_archived: bool,
+    /// Of an image: its volume as the client called it, as `C:`, `SYSVOL`, `/dev/sda1`.
+    pub volume: Option<String>,
+    /// Of an image: the version of the file's format.
+    pub version: Option<u64>,
+    /// Of an incremental image: when the one was made that it is the difference to.
+    pub parent: Option<Moment>,
+    /// Of an image that was made together with that of a system volume: when that was.
+    pub belongs_to: Option<Moment>,
 }
 
 /// All that is known of the backups at one time.
@@ -152,7 +192,7 @@ impl Library {
             check_directory(&place.path).map_err(|error| {
                 error.context(escape(place.path.as_os_str().as_encoded_bytes()).into_owned())
             })?;
-            let kind = KINDS.iter().find(|kind| (kind.probe)(&place.path));
+            let kind = KINDS.iter().find(|kind| (kind.probe)(place));
             let kind = kind.ok_or_else(|| Error::unsupported("no kind of library"))?;
             tracing::debug!(path = %place.path.display(), kind = kind.name, "library");
             sources.push((kind.open)(place)?);
@@ -165,6 +205,11 @@ impl Library {
     /// The library as a tree.
     pub fn tree(self: &Arc<Self>) -> Arc<dyn Tree> {
         Arc::new(LibraryTree::new(self.clone()))
+    }
+
+    /// What users should know of how the places are read.
+    pub fn notes(&self) -> Vec<String> {
+        self.sources.iter().filter_map(|source| source.note()).collect()
     }
 
     /// Who was backed up, when, and what: not older than some seconds.

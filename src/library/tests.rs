@@ -22,7 +22,7 @@ fn place(files: &[(&str, u64)]) -> Directory {
 }
 
 fn library(places: &[&Directory]) -> Arc<Library> {
-    let places: Vec<Place> = places.iter().map(|place| Place { path: place.path().to_owned() }).collect();
+    let places: Vec<Place> = places.iter().map(|place| Place::new(place.path())).collect();
     Library::open(&places, OpenOptions::default()).unwrap()
 }
 

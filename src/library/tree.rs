@@ -52,7 +52,7 @@ impl Seen {
             for (number, backup) in client.backups.iter().enumerate() {
                 let moment = backup.moment.name();
                 seen.places.insert(id(&[name, moment.as_bytes()]), Place::Moment(index, number));
-                seen.moments.extend(backup.items.iter().map(|item| (item.slot, backup.moment.time())));
+                seen.moments.extend(backup.items.iter().map(|item| (item.slot, time_of(backup, item))));
             }
             for (number, (_, item)) in client.latest().into_iter().enumerate() {
                 let link = id(&[name, LATEST.as_bytes(), item.name.as_bytes()]);
@@ -78,7 +78,7 @@ impl Seen {
             Place::Moment(index, number) => {
                 let backup = self.client(index)?.backups.get(number);
                 let backup = backup.ok_or_else(|| Error::internal("no such backup"))?;
-                backup.items.iter().map(|item| item_entry(item, backup.moment.time())).collect()
+                backup.items.iter().map(|item| item_entry(item, time_of(backup, item))).collect()
             }
             Place::Latest(index) => newest_entries(self.client(index)?),
             Place::Newest(..) => Err(Error::new(ErrorKind::NotADirectory, "not a directory")),
@@ -137,6 +137,11 @@ fn newest_entries(client: &Client) -> Result<Vec<Entry>> {
 /// Where a link to the newest of an item leads.
 fn target(backup: &super::Backup, item: &Item) -> Vec<u8> {
     [b"../", backup.moment.name().as_bytes(), b"/", item.name.as_bytes()].concat()
+}
+
+/// When an item was made, as exactly as is known.
+fn time_of(backup: &super::Backup, item: &Item) -> Time {
+    item.details.as_ref().map_or_else(|| backup.moment.time(), |details| details.started)
 }
 
 fn item_entry(item: &Item, time: Time) -> Result<Entry> {

@@ -3,8 +3,8 @@
 mod archive;
 mod cat;
 mod find;
-mod index;
 mod hostile;
+mod index;
 mod info;
 mod library;
 mod ls;
@@ -13,6 +13,7 @@ mod mount;
 mod ntfs;
 mod program;
 mod urbackup;
+mod urbackup_databases;
 mod user;
 
 use crate::fixture;

@@ -1,7 +1,8 @@
 //! A UrBackup storage: `<client>/<YYMMDD-HHMM>` are file backups, `<client>/<YYMMDD-HHMM>_Image_<volume>` images.
 //!
 //! ```text
-//! storage.rs  who was backed up, when, what: names of folders alone
+//! storage.rs  who was backed up, when, what: names of folders, and what databases say of them
+//! database/   what the server's databases say, where there are some
 //! jailed.rs   opening what lies in a backup, where no link leads anywhere but into the directory pool
 //! nodes.rs    node ids of a file backup, and the names that they stand for
 //! listing.rs  a directory's names, in the order in which they are listed
@@ -9,6 +10,7 @@
 //! files.rs    a share of a file backup as a tree
 //! ```
 
+mod database;
 mod files;
 mod jailed;
 mod listing;
@@ -18,36 +20,46 @@ mod storage;
 
 use super::{Client, Place, Source};
 use crate::volumes;
+use database::Databases;
 use files::FileBackup;
 use spelunk_sandbox::{Disk, MetadataWorker, OpenOptions};
 use spelunk_tree::{Error, Result, Tree};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use storage::{Key, Storage};
 
 struct UrBackup {
     storage: Storage,
+    databases: Option<Databases>,
     /// One worker for all shares that are open.
     worker: Mutex<Weak<MetadataWorker>>,
 }
 
-/// Whether a place looks like a storage.
-pub(super) fn probe(root: &Path) -> bool {
-    Storage::open(root).is_ok_and(|storage| storage.has_backups())
+/// Whether a place looks like a storage, or is said to be one.
+pub(super) fn probe(place: &Place) -> bool {
+    place.urbackup_databases.is_some()
+        || Storage::open(&place.path).is_ok_and(|storage| storage.has_backups())
 }
 
-/// Opens a storage.
+/// Opens a storage, with the databases that are named or found.
 ///
 /// # Errors
-/// When its directory cannot be opened.
+/// When its directory cannot be opened; when there are no databases where they are said to be.
 pub(super) fn open(place: &Place) -> Result<Box<dyn Source>> {
     let storage = Storage::open(&place.path)?;
-    Ok(Box::new(UrBackup { storage, worker: Mutex::default() }))
+    let databases = match &place.urbackup_databases {
+        Some(path) => Some(Databases::open(path)?),
+        None => Databases::of_storage(&place.path),
+    };
+    Ok(Box::new(UrBackup { storage, databases, worker: Mutex::default() }))
 }
 
 impl Source for UrBackup {
     fn scan(&self) -> Result<Vec<Client>> {
-        self.storage.clients()
+        self.storage.clients(self.databases.as_ref().and_then(Databases::rows))
+    }
+
+    fn note(&self) -> Option<String> {
+        self.databases.as_ref().and_then(Databases::note)
     }
 
     fn open(&self, key: &str, options: &OpenOptions) -> Result<Arc<dyn Tree>> {

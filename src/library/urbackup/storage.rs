@@ -1,5 +1,7 @@
-//! Who was backed up to a storage, when, and what, as the names of its folders say.
+//! Who was backed up to a storage, when, and what, as the names of its folders say, and databases where there are
+//! some: what is there is what has a folder, what is known of it is what its row says.
 
+use super::database::{Row, Rows};
 use super::jailed::{self, Found};
 use super::listing;
 use crate::library::{Backup, Client, Item, Moment};
@@ -8,7 +10,7 @@ use spelunk_tree::{Name, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Folders of a storage that are no clients.
 const NOT_CLIENTS: [&[u8]; 4] = [b"clients", b"user_views", b"urbackup_tmp_files", b"urbackup"];
@@ -51,8 +53,17 @@ impl Key {
 pub(super) struct Storage {
     path: PathBuf,
     directory: OwnedFd,
-    /// What is in backups that are finished, and so do not change any more.
-    finished: Mutex<HashMap<(Name, Name), Vec<Item>>>,
+    finished: Mutex<Finished>,
+}
+
+/// What is in backups that are finished, and so do not change any more.
+type Items = HashMap<(Name, Name), Vec<Item>>;
+
+#[derive(Default)]
+struct Finished {
+    items: Items,
+    /// What databases said when they were looked at.
+    rows: Option<Arc<Rows>>,
 }
 
 impl Storage {
@@ -87,13 +98,20 @@ impl Storage {
         Ok(names)
     }
 
-    /// Reads who was backed up. A client that cannot be read is left out.
+    /// Reads who was backed up, where `rows` are what databases say. A client that cannot be read is left out.
     ///
     /// # Errors
     /// When the storage itself cannot be read.
-    pub(super) fn clients(&self) -> Result<Vec<Client>> {
+    pub(super) fn clients(&self, rows: Option<Arc<Rows>>) -> Result<Vec<Client>> {
         let mut known = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = HashMap::new();
+        let is_same = match (&known.rows, &rows) {
+            (Some(known), Some(rows)) => Arc::ptr_eq(known, rows),
+            (known, rows) => known.is_none() && rows.is_none(),
+        };
+        if !is_same {
+            *known = Finished { items: Items::new(), rows };
+        }
+        let mut seen = Items::new();
         let mut clients = Vec::new();
         for name in self.client_names()? {
             match self.backups(&name, &known, &mut seen) {
@@ -103,29 +121,29 @@ impl Storage {
             }
         }
         // Of backups that are gone nothing is kept.
-        *known = seen;
+        known.items = seen;
         Ok(clients)
     }
 
-    fn backups(
-        &self,
-        client: &Name,
-        known: &HashMap<(Name, Name), Vec<Item>>,
-        seen: &mut HashMap<(Name, Name), Vec<Item>>,
-    ) -> Result<Vec<Backup>> {
+    fn backups(&self, client: &Name, known: &Finished, seen: &mut Items) -> Result<Vec<Backup>> {
         let directory = jailed::directory(&self.directory, client.as_bytes())?;
         let mut by_moment: BTreeMap<Moment, Vec<Item>> = BTreeMap::new();
         for name in listing::names(&directory)? {
             let Some(folder) = Folder::parse(&name) else { continue };
+            let row = known.rows.as_ref().and_then(|rows| rows.get(client, &name));
+            if row.is_some_and(|row| !row.is_whole) {
+                continue;
+            }
+            let moment = row.map_or(folder.moment, |row| Moment::of(row.details.started));
             let key = (client.clone(), name);
-            let items = match known.get(&key) {
+            let items = match known.items.get(&key) {
                 Some(items) => items.clone(),
-                None => match folder.items(&directory, client, &key.1) {
+                None => match folder.items(&directory, client, &key.1, row) {
                     Some(items) => items,
                     None => continue,
                 },
             };
-            by_moment.entry(folder.moment).or_default().extend(items.iter().cloned());
+            by_moment.entry(moment).or_default().extend(items.iter().cloned());
             seen.insert(key, items);
         }
         Ok(by_moment.into_iter().map(|(moment, items)| Backup { moment, items }).collect())
@@ -157,15 +175,29 @@ impl Folder {
         Some(Folder { moment: Moment::of_civil(minute), volume })
     }
 
-    /// What is in it, if it is finished. `None` too when it cannot be read: it is looked at again next time.
-    fn items(&self, client_directory: &OwnedFd, client: &Name, folder: &Name) -> Option<Vec<Item>> {
+    /// What is in it, if it is finished. `None` too when it cannot be read: it is looked at again next time. What
+    /// is whole as a row says needs a mark in the storage only if its server made marks.
+    fn items(
+        &self,
+        client_directory: &OwnedFd,
+        client: &Name,
+        folder: &Name,
+        row: Option<&Row>,
+    ) -> Option<Vec<Item>> {
         let directory = jailed::directory(client_directory, folder.as_bytes()).ok()?;
         let (client_text, folder_text) = (text(client)?, text(folder)?);
         let prefix = format!("{client_text}{SEPARATOR}{folder_text}{SEPARATOR}");
-        match &self.volume {
-            Some(volume) => image(&directory, volume, &prefix).map(|item| vec![item]),
-            None => shares(client_directory, &directory, &prefix),
-        }
+        let is_marked = row.is_none_or(|row| row.is_marked);
+        let mut items = match &self.volume {
+            Some(volume) => {
+                let volume = row.and_then(|row| row.details.volume.as_ref()).unwrap_or(volume);
+                let file = row.and_then(|row| row.file.as_ref());
+                vec![image(&directory, volume, &prefix, file, is_marked)?]
+            }
+            None => shares(client_directory, &directory, &prefix, is_marked)?,
+        };
+        items.iter_mut().for_each(|item| item.details = row.map(|row| row.details.clone()));
+        Some(items)
     }
 }
 
@@ -173,24 +205,40 @@ fn text(name: &Name) -> Option<&str> {
     std::str::from_utf8(name.as_bytes()).ok()
 }
 
-fn image(directory: &OwnedFd, volume: &str, prefix: &str) -> Option<Item> {
+/// The image in a folder: `wanted`, where a row says which.
+fn image(
+    directory: &OwnedFd,
+    volume: &str,
+    prefix: &str,
+    wanted: Option<&Name>,
+    is_marked: bool,
+) -> Option<Item> {
     let names = listing::names(directory).ok()?;
     let has = |wanted: &str| names.iter().any(|name| name.as_bytes() == wanted.as_bytes());
-    let file = names.iter().filter_map(text).find(|name| {
-        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension))
-            && has(&format!("{name}.sync"))
+    let mut images = names.iter().filter(|name| wanted.is_none_or(|wanted| *name == wanted));
+    let file = images.find_map(|name| {
+        let name = text(name)?;
+        let extension = Path::new(name).extension()?.to_str()?;
+        let is_image = IMAGE_EXTENSIONS.contains(&extension) && (!is_marked || has(&format!("{name}.sync")));
+        is_image.then_some(name)
     })?;
     let Ok(Found::File { allocated, .. }) = jailed::look(directory, file.as_bytes()) else { return None };
-    let name = Name::new(volume.trim_start_matches('_').as_bytes()).ok()?;
+    let name = Name::new(volume_name(volume).as_bytes()).ok()?;
     let mut item = Item::new(name, format!("{KEY_IMAGE}{prefix}{file}"));
     item.stored_bytes = Some(allocated);
     Some(item)
 }
 
-fn shares(client: impl AsFd, directory: &OwnedFd, prefix: &str) -> Option<Vec<Item>> {
-    let hashes = jailed::directory(directory, b".hashes").ok()?;
-    let Ok(Found::File { .. }) = jailed::look(&hashes, FINISHED) else { return None };
+/// What a volume's item is called, the same whether its folder says `C`, `_dev_sda1` or its row `C:`, `/dev/sda1`.
+fn volume_name(volume: &str) -> String {
+    volume.trim_end_matches(':').replace(['/', '\\', ':', '\0'], "_").trim_start_matches('_').to_owned()
+}
+
+fn shares(client: impl AsFd, directory: &OwnedFd, prefix: &str, is_marked: bool) -> Option<Vec<Item>> {
+    if is_marked {
+        let hashes = jailed::directory(directory, b".hashes").ok()?;
+        let Ok(Found::File { .. }) = jailed::look(&hashes, FINISHED) else { return None };
+    }
     let mut items = Vec::new();
     for name in listing::names(directory).ok()? {
         let is_share = !NOT_SHARES.contains(&name.as_bytes())

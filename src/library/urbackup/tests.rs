@@ -3,11 +3,13 @@
 use super::files::FileBackup;
 use super::metadata::stored_name;
 use super::storage::{Key, Storage};
+use crate::library::Place;
 use spelunk_sandbox::{MetadataWorker, OpenOptions};
 use spelunk_testkit::peer::Directory;
 use spelunk_tree::{Cursor, ErrorKind, Listed, Name, NodeId, Tree};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::Arc;
 
 const FINISHED: &str = ".hashes/.sync_f3a50226-f49a-4195-afef-c75b21781ae1";
@@ -49,10 +51,10 @@ fn only_finished_backups_of_clients_are_found() {
     fs::create_dir_all(&image).unwrap();
     fs::write(image.join("Image_x.vhdz"), "").unwrap();
     let open = Storage::open(root).unwrap();
-    let before = open.clients().unwrap();
+    let before = open.clients(None).unwrap();
 
     fs::write(image.join("Image_x.vhdz.sync"), "").unwrap();
-    let after = open.clients().unwrap();
+    let after = open.clients(None).unwrap();
 
     let found = |clients: &[crate::library::Client]| -> Vec<(String, Vec<String>)> {
         assert_eq!(clients.len(), 1);
@@ -63,7 +65,8 @@ fn only_finished_backups_of_clients_are_found() {
     let files = ("2026-01-02_0304".to_owned(), vec!["share".to_owned()]);
     assert_eq!(found(&before), std::slice::from_ref(&files));
     assert_eq!(found(&after), [files, ("2026-01-02_0305".to_owned(), vec!["dev_sda1".to_owned()])]);
-    assert!(super::probe(root) && !super::probe(&root.join("pc")));
+    let probe = |path: &Path| super::probe(&Place::new(path));
+    assert!(probe(root) && !probe(&root.join("pc")));
 }
 
 #[test]
