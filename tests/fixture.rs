@@ -227,7 +227,8 @@ pub fn every_byte() -> (Image, Vec<Vec<u8>>) {
     (image, names)
 }
 
-fn image(fill: impl FnOnce(&Path)) -> Image {
+/// An ext4 filesystem of what `fill` puts into a directory: 4 MiB, 64 files at most.
+pub fn image(fill: impl FnOnce(&Path)) -> Image {
     image_of("64", fill)
 }
 
@@ -255,7 +256,8 @@ fn image_of(inodes: &str, fill: impl FnOnce(&Path)) -> Image {
     Image { directory, file }
 }
 
-fn write(root: &Path, name: &str, bytes: &[u8]) {
+/// Writes a file, with the directories above it.
+pub fn write(root: &Path, name: &str, bytes: &[u8]) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
     fs::write(&path, bytes).expect("a file");

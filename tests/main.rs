@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, reason = "tests are named after what they show")]
 
+mod api;
 mod bad_input;
 mod cli;
 mod conformance;

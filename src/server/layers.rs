@@ -1,20 +1,25 @@
 //! What holds for every request and every answer.
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// Bytes that a request may send: forms and small JSON, no files.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// How long a client may pause while it sends them.
-const BODY_PAUSE_MAX: Duration = Duration::from_secs(20);
+/// How long a client may take to send them: who sends a byte a second keeps nothing open for long.
+const BODY_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Bytes from which on JSON is compressed.
 const COMPRESSED_FROM: u64 = 1024;
@@ -46,7 +51,7 @@ pub fn around(router: Router, is_tls: bool) -> Router {
         .layer(compression)
         .layer(CatchPanicLayer::new())
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .layer(RequestBodyTimeoutLayer::new(BODY_PAUSE_MAX));
+        .layer(from_fn(hurry));
     for (name, value) in &HEADERS {
         let value = HeaderValue::from_static(value);
         router = router.layer(SetResponseHeaderLayer::if_not_present(name.clone(), value));
@@ -56,4 +61,20 @@ pub fn around(router: Router, is_tls: bool) -> Router {
         router = router.layer(SetResponseHeaderLayer::overriding(header::STRICT_TRANSPORT_SECURITY, value));
     }
     router
+}
+
+/// Lets a body fail that takes too long.
+async fn hurry(request: Request, next: Next) -> Response {
+    let end = Instant::now() + BODY_TIME_MAX;
+    let timed = request.map(|body| {
+        let pieces = body.into_data_stream();
+        Body::from_stream(stream::unfold(pieces, move |mut pieces| async move {
+            let piece = match timeout_at(end, pieces.next()).await {
+                Ok(piece) => piece?,
+                Err(late) => Err(axum::Error::new(late)),
+            };
+            Some((piece, pieces))
+        }))
+    });
+    next.run(timed).await
 }

@@ -1,10 +1,15 @@
 //! Conditional and partial requests (RFC 9110, sections 13 and 14).
 
 use super::problem::Problem;
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
 use spelunk_tree::Time;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
+
+/// What is in a backup is not for everybody, and whether one still may see it is asked anew each time.
+pub const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// What a representation is known by.
 #[derive(Clone, Debug)]
@@ -36,9 +41,11 @@ impl Version {
     /// 416 for a range that there is not, 412 for another version than the client demands.
     pub fn answer(&self, request: &HeaderMap) -> Result<Answer, Problem> {
         let text = |name: HeaderName| request.get(name).and_then(|value| value.to_str().ok());
-        if let Some(wanted) = text(header::IF_MATCH)
-            && !self.is_among(wanted)
-        {
+        let is_wanted = match text(header::IF_MATCH) {
+            Some(wanted) => self.is_among(wanted),
+            None => text(header::IF_UNMODIFIED_SINCE).is_none_or(|since| !self.is_newer_than(since)),
+        };
+        if !is_wanted {
             let title = "This is not the version that was asked for";
             return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", title));
         }
@@ -57,6 +64,16 @@ impl Version {
         if is_same { part(range, len) } else { Ok(Answer::Whole) }
     }
 
+    /// The answer to whoever has this version already.
+    pub fn not_modified(&self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, self.etag.clone());
+        headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
+        response
+    }
+
     /// Sets the headers that name the version. `part` is what of it is sent.
     pub fn describe(&self, headers: &mut HeaderMap, part: Option<&Range<u64>>) {
         headers.insert(header::ETAG, self.etag.clone());
@@ -71,6 +88,12 @@ impl Version {
         if let Some(range) = range.and_then(|range| HeaderValue::from_str(&range).ok()) {
             headers.insert(header::CONTENT_RANGE, range);
         }
+    }
+
+    /// Of what is no date, and where there is none, nothing is known.
+    fn is_newer_than(&self, date: &str) -> bool {
+        let date = httpdate::parse_http_date(date).ok();
+        date.zip(self.http_time()).is_some_and(|(date, modified)| modified > date)
     }
 
     fn is_among(&self, list: &str) -> bool {
@@ -168,5 +191,11 @@ mod tests {
             Ok(Answer::NotModified)
         );
         assert_eq!(answer(&[("if-match", "\"b\"")]), Err(StatusCode::PRECONDITION_FAILED));
+        let since = |date| ("if-unmodified-since", date);
+        let before = since("Tue, 14 Nov 2023 22:13:19 GMT");
+        assert_eq!(answer(&[before]), Err(StatusCode::PRECONDITION_FAILED));
+        assert_eq!(answer(&[before, ("if-match", "\"a\"")]), Ok(Answer::Whole), "the tag says more");
+        assert_eq!(answer(&[since("Tue, 14 Nov 2023 22:13:20 GMT")]), Ok(Answer::Whole));
+        assert_eq!(answer(&[since("yesterday")]), Ok(Answer::Whole));
     }
 }

@@ -12,7 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const READERS: [&str; 4] = ["unzip", "7z", "bsdtar", "python3"];
+/// Programs that read ZIP archives.
+pub const READERS: [&str; 4] = ["unzip", "7z", "bsdtar", "python3"];
 
 /// Runs `spelunk COMMAND IMAGE ARGUMENTS... -o FILE`, and returns how it ended, and the file.
 fn pack(command: &str, image: &OsStr, arguments: &[&str], to: &Path) -> Ended {
@@ -24,7 +25,7 @@ fn pack(command: &str, image: &OsStr, arguments: &[&str], to: &Path) -> Ended {
 
 /// Has every reader check a ZIP archive.
 #[track_caller]
-fn check_zip(zip: &Path) {
+pub fn check_zip(zip: &Path) {
     let name = zip.to_str().expect("a path in UTF-8");
     tool::run("unzip", ["-tqq", name]).expect("unzip takes it");
     tool::run("7z", ["t", name]).expect("7z takes it");
@@ -34,7 +35,7 @@ fn check_zip(zip: &Path) {
 }
 
 /// The names in a ZIP archive, as Python reads them, sorted.
-fn names(zip: &Path) -> Vec<String> {
+pub fn names(zip: &Path) -> Vec<String> {
     let script = "import sys, zipfile; print('\\n'.join(sorted(zipfile.ZipFile(sys.argv[1]).namelist())))";
     let listed = tool::run("python3", ["-c", script, zip.to_str().expect("a path in UTF-8")]);
     let listed = String::from_utf8(listed.expect("Python lists it")).expect("names in UTF-8");
@@ -265,7 +266,7 @@ fn tar_keeps_holes() {
 }
 
 /// Compares what stands in a ZIP archive with a manifest of the image.
-const AGAINST_MANIFEST: &str = r"
+pub const AGAINST_MANIFEST: &str = r"
 import hashlib, re, sys, zipfile
 def bytes_of(name):
     return re.sub(rb'%([0-9A-F]{2})', lambda m: bytes([int(m[1], 16)]), name.encode())

@@ -1,6 +1,6 @@
 //! The command line, as whole commands: what they print, what they say, how they end.
 
-mod archive;
+pub mod archive;
 mod cat;
 mod find;
 mod hostile;

@@ -7,7 +7,7 @@ use crate::server::body;
 use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
 use crate::server::problem::Problem;
-use crate::server::range::{Answer, Version};
+use crate::server::range::{Answer, CACHE_CONTROL, Version};
 use crate::server::state::App;
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -36,6 +36,7 @@ pub struct Options {
     /// 1, fast, to 9, small; with zstd to 19.
     level: Option<u32>,
     /// 1: what symbolic links lead to inside their volume, in place of the links.
+    #[param(value_type = Option<u8>)]
     follow: bool,
 }
 
@@ -176,7 +177,7 @@ pub async fn zip(
     let part = match &answer {
         Answer::Part(part) => Some(part.clone()),
         Answer::Whole => None,
-        Answer::NotModified => return Ok(not_modified(&version)),
+        Answer::NotModified => return Ok(version.not_modified()),
     };
     let mut response = response(&chosen, &version, part.as_ref(), "zip", "application/zip");
     if method == Method::HEAD {
@@ -219,7 +220,7 @@ pub async fn tar(
     let chosen = app.read(move |app| choose(app, &who, &options, "tar")).await?;
     let version = Version { etag: chosen.etag.clone(), modified: None, len: None };
     if version.answer(&request)? == Answer::NotModified {
-        return Ok(not_modified(&version));
+        return Ok(version.not_modified());
     }
     let mut response = response(&chosen, &version, None, "tar.zst", "application/zstd");
     if method == Method::HEAD {
@@ -266,14 +267,7 @@ fn response(
     version.describe(headers, part);
     let name = [&chosen.name, format!(".{ending}").as_bytes()].concat();
     headers.insert(header::CONTENT_DISPOSITION, headers::content_disposition(&name, Disposition::Attachment));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    response
-}
-
-fn not_modified(version: &Version) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
-    response.headers_mut().insert(header::ETAG, version.etag.clone());
+    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
     response
 }
 

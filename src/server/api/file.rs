@@ -7,7 +7,7 @@ use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
 use crate::server::problem::Problem;
 use crate::server::query::Query;
-use crate::server::range::{Answer, Version};
+use crate::server::range::{Answer, CACHE_CONTROL, Version};
 use crate::server::state::App;
 use axum::Extension;
 use axum::body::Body;
@@ -47,8 +47,8 @@ struct Wanted {
 /// The content of a file.
 #[utoipa::path(get, path = "/api/v1/file/{path}", tag = "library", params(("path" = String, Path,), Options),
     responses(
-        (status = 200, description = "all of it", content_type = "application/octet-stream"),
-        (status = 206, description = "the bytes asked for", content_type = "application/octet-stream"),
+        (status = 200, description = "all of it", content_type = "*/*"),
+        (status = 206, description = "the bytes asked for", content_type = "*/*"),
         (status = 304, description = "not modified"),
         (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
 pub async fn file(
@@ -64,25 +64,19 @@ pub async fn file(
     let who = principal.clone();
     let wanted = app.read(move |app| find(app, &who, location, &options)).await?;
     let version = version(&wanted);
-    let answer = version.answer(&request)?;
-    let mut response = Response::new(Body::empty());
-    if answer == Answer::NotModified {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().insert(header::ETAG, version.etag.clone());
-        return Ok(response);
-    }
-    let part = match answer {
+    let part = match version.answer(&request)? {
         Answer::Part(part) => Some(part),
-        Answer::Whole | Answer::NotModified => None,
+        Answer::Whole => None,
+        Answer::NotModified => return Ok(version.not_modified()),
     };
+    let mut response = Response::new(Body::empty());
     let name = file_name(&wanted);
     let content_type = headers::content_type(&name, disposition);
     let headers = response.headers_mut();
     headers::confine(headers, &content_type);
     version.describe(headers, part.as_ref());
     headers.insert(header::CONTENT_DISPOSITION, headers::content_disposition(&name, disposition));
-    // A guest's file never changes, and is not for everybody.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
     if part.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }

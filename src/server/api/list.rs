@@ -88,6 +88,17 @@ pub struct Listing {
     pub entries: Vec<Entry>,
 }
 
+/// Lists the clients' directories.
+#[utoipa::path(get, path = "/api/v1/list", tag = "library", params(Options),
+    responses((status = 200, body = Listing), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub async fn root(
+    app: State<Arc<App>>,
+    principal: Extension<Principal>,
+    options: Query<Options>,
+) -> Result<Json<Listing>, Problem> {
+    list(app, principal, Location::default(), options).await
+}
+
 /// Lists a directory.
 #[utoipa::path(get, path = "/api/v1/list/{path}", tag = "library",
     params(("path" = String, Path,), Options),
