@@ -46,7 +46,9 @@ export class Browse {
     this.crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
     this.time = h("div", { class: "time" });
     this.content = h("div", { class: "content" });
-    fill(this.element, this.crumbs, this.time, this.content);
+    // Those who see read it in the breadcrumbs; a client's page has a heading to be seen.
+    this.title = h("h1", { class: "sr", hidden: names.length === 1 && !api.isShare });
+    fill(this.element, this.title, this.crumbs, this.time, this.content);
     this.drawCrumbs();
     if (!api.isShare) this.loadTimeline(names);
     if (names.length === 1 && !api.isShare) return;
@@ -80,7 +82,9 @@ export class Browse {
       const text = at === 1 && !api.isShare ? h("span", { class: "crumb-moment" }, this.momentName(decode(name))) : bdi(decode(name));
       return h("li", null, isLast ? h("span", { "aria-current": "page" }, text) : h("a", { href: `#/browse/${path}` }, text));
     });
+    this.title.textContent = visible(decode(names.at(-1) || ""));
     fill(this.crumbs, h("ol", null, !api.isShare && h("li", null, h("a", { href: "#/" }, "Backups")), items));
+    this.crumbs.scrollLeft = this.crumbs.scrollWidth;
     document.title = `${visible(decode(names.at(-1) || ""))} – Spelunk`;
   }
 
@@ -171,7 +175,7 @@ export class Browse {
       h("div", { class: "tools-end" },
         !api.isShare && iconButton("info", "About this folder", () => { location.hash = entryHref(this.path, "details"); }, { hidden: isLibrary }),
         this.can.share && iconButton("share", "Share link of this folder…", () => share(this.path, decode(lastOf(this.path))), { hidden: isLibrary }),
-        this.formatChoice(), button([icon("download"), h("span", { class: "wide-text" }, "Download folder")], () => archive([this.path], this.format), { class: "button" })));
+        this.formatChoice(), button([icon("download"), h("span", { class: "wide-text" }, "Download folder")], () => archive([this.path], this.format), { class: "button", "aria-label": "Download folder" })));
     this.side = h("div", { class: "side" });
     fill(this.content, h("div", { class: "pane" }, this.tools, this.list.box, this.selection), this.side);
     this.reload().then(() => this.update(route));

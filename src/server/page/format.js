@@ -61,11 +61,11 @@ export function size(bytes) {
 /** Characters that hide, or reorder, what stands around them. */
 const HOSTILE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\ufffc]/;
 
+const ABBREVIATIONS = { 8: "BS", 9: "TAB", 10: "LF", 13: "CR", 27: "ESC", 127: "DEL" };
+
 const sign = (character) => {
   const code = character.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
-  return `\u27e8${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
+  return `\u27e8${ABBREVIATIONS[code] || code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
 };
 
 /** A guest's text in pieces: what is as it stands, and signs for what would not be seen. */

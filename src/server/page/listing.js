@@ -59,17 +59,22 @@ export class Listing {
     this.element.addEventListener("scroll", () => this.later(), { passive: true });
     this.element.addEventListener("keydown", (event) => this.key(event));
     this.space.addEventListener("click", (event) => this.click(event));
-    this.observer = new ResizeObserver(() => this.later());
+    this.height = 36;
+    this.observer = new ResizeObserver(() => { this.measure(); this.later(); });
     this.observer.observe(this.element);
     this.message = h("div", { class: "grid-message" });
     this.box = h("div", { class: "grid-box" }, this.element, this.message);
+  }
+
+  /** Rows are higher on small screens. */
+  measure() {
+    this.height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || this.height;
   }
 
   /** Reads the folder anew, from its first entry. */
   async reload() {
     const generation = this.generation += 1;
     this.pages.clear();
-    this.height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || 36;
     fill(this.message);
     try {
       const page = await this.fetch(0);

@@ -33,7 +33,7 @@ function card(client, observer) {
   const element = h("li", { class: "card" },
     h("a", { class: "card-main", href: `#/browse/${client.path}` }, icon("machine"),
       h("span", { class: "card-name" }, bdi(client.name))),
-    client.last ? h("p", { class: "card-last" }, "Last backup ", time(client.last.time, ago(client.last.time)),
+    client.last ? h("p", { class: "card-last" }, h("span", null, "Last backup ", time(client.last.time, ago(client.last.time))),
       h("span", { class: "muted" }, dateTime(client.last.time))) : h("p", { class: "card-last" }, "No backup yet"),
     client.last && box,
     h("p", { class: "card-foot" }, h("span", { class: "muted" }, counted(client.backups, "backup")),

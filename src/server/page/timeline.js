@@ -46,12 +46,12 @@ export function timeline(backups, current, go) {
   };
   const dayButton = (each, index) => h("button", {
     type: "button", class: "day", "aria-pressed": String(index === selected), onclick: () => choose(index),
-    "aria-label": `${dayName(each.time)}, ${counted(each.backups.length, "backup")}`,
     title: `${dayName(each.time)}: ${counted(each.backups.length, "backup")}`,
   },
-  h("span", { class: "weekday" }, weekday.format(new Date(each.time))),
-  h("span", { class: "date" }, String(new Date(each.time).getDate())),
-  h("span", { class: "dots" }, "•".repeat(Math.min(3, each.backups.length))));
+  h("span", { class: "sr" }, `${dayName(each.time)}, ${counted(each.backups.length, "backup")}`),
+  h("span", { class: "weekday", "aria-hidden": "true" }, weekday.format(new Date(each.time))),
+  h("span", { class: "date", "aria-hidden": "true" }, String(new Date(each.time).getDate())),
+  h("span", { class: "dots", "aria-hidden": "true" }, "•".repeat(Math.min(3, each.backups.length))));
   const draw = () => {
     const cells = [];
     let label;
