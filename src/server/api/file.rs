@@ -65,8 +65,12 @@ pub async fn file(
     let wanted = app.read(move |app| find(app, &who, location, &options)).await?;
     let version = version(&wanted);
     let answer = version.answer(&request)?;
+    let name = file_name(&wanted);
+    let content_type = headers::content_type(&name, disposition);
     let mut response = Response::new(Body::empty());
     if answer == Answer::NotModified {
+        // Browsers put what they get here in place of what they have: a policy, too.
+        headers::confine(response.headers_mut(), &content_type);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().insert(header::ETAG, version.etag.clone());
         return Ok(response);
@@ -75,8 +79,6 @@ pub async fn file(
         Answer::Part(part) => Some(part),
         Answer::Whole | Answer::NotModified => None,
     };
-    let name = file_name(&wanted);
-    let content_type = headers::content_type(&name, disposition);
     let headers = response.headers_mut();
     headers::confine(headers, &content_type);
     version.describe(headers, part.as_ref());
