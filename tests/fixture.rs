@@ -159,6 +159,74 @@ pub fn many_by_links() -> Image {
     })
 }
 
+/// Links of a guest to a file of the host, in every way that one can be written, and their names; also `own`, which
+/// leads to a file of the guest by an absolute path, `chain40` and `chain41`, which do over so many links, and `loop`.
+pub fn links_to(secret: &Path) -> (Image, Vec<String>) {
+    let below = secret.strip_prefix("/").expect("an absolute path");
+    let ups = Path::new("../../../../../../../../../..");
+    let targets = [
+        secret.to_owned(),
+        ups.join(below),
+        Path::new("/..").join(below),
+        Path::new("docs/../..").join(ups).join(below),
+        Path::new("//").join(secret),
+        Path::new("/proc/self/root").join(below),
+        Path::new("/proc/self/cwd").join(ups).join(below),
+        Path::new("/etc/passwd-of-the-host").to_owned(),
+    ];
+    let mut names: Vec<String> = (0..targets.len()).map(|index| format!("link{index}")).collect();
+    names.push(format!("rootdir/{}", below.display()));
+    names.push("etc-of-the-host/passwd-of-the-host".into());
+    let image = image_of("256", |root| {
+        write(root, "etc/passwd", b"the guest's passwd");
+        write(root, "docs/sub/x", b"x");
+        for (name, target) in names.iter().zip(&targets) {
+            symlink(target, root.join(name)).expect("a link");
+        }
+        // Directories of the host, one by each kind of path.
+        symlink("/", root.join("rootdir")).expect("a link");
+        symlink("../../etc", root.join("etc-of-the-host")).expect("a link");
+        symlink("/etc/passwd", root.join("own")).expect("a link");
+        symlink("loop", root.join("loop")).expect("a link");
+        symlink("etc/passwd", root.join("chain1")).expect("a link");
+        for length in 2..=41 {
+            symlink(format!("chain{}", length - 1), root.join(format!("chain{length}"))).expect("a link");
+        }
+    });
+    (image, names)
+}
+
+/// Names with every byte that a name can have, and those that drive terminals in other ways; and what they are.
+pub fn every_byte() -> (Image, Vec<Vec<u8>>) {
+    let mut names: Vec<Vec<u8>> =
+        (1..=255u8).filter(|byte| *byte != b'/').map(|byte| vec![b'x', byte, b'y']).collect();
+    let texts = [
+        "\u{202e}cod.exe",
+        "\u{200f}",
+        "\u{2066}x\u{2069}",
+        "\u{feff}",
+        "\u{9b}31m",
+        "\u{2028}",
+        "<script>\"'&",
+    ];
+    names.extend(texts.map(|text| text.as_bytes().to_vec()));
+    names.extend([
+        b"\x1b]0;title\x07".to_vec(),
+        b"\x1b[2J\x1b[H".to_vec(),
+        b"one\r\ntwo".to_vec(),
+        b"\xED\xA0\x80".to_vec(),
+        b"\xF4\x90\x80\x80".to_vec(),
+        b"C:\\\\x%41".to_vec(),
+        vec![0xFF; 255],
+    ]);
+    let image = image_of("512", |root| {
+        for name in &names {
+            fs::write(root.join(OsStr::from_bytes(name)), b"").expect("a file");
+        }
+    });
+    (image, names)
+}
+
 fn image(fill: impl FnOnce(&Path)) -> Image {
     image_of("64", fill)
 }

@@ -21,7 +21,20 @@ pub struct OpenDisk {
 /// # Errors
 /// When the disk itself cannot be opened.
 pub fn open(file: Arc<dyn ReadAt>, parents: &mut dyn ParentSource, options: &Options) -> Result<OpenDisk> {
-    let disk = container::open(file, parents)?;
+    open_at(file, None, parents, options)
+}
+
+/// The same for an image as one of the snapshots in it was, as [`container::open_at`].
+///
+/// # Errors
+/// When the disk itself cannot be opened.
+pub fn open_at(
+    file: Arc<dyn ReadAt>,
+    snapshot: Option<&str>,
+    parents: &mut dyn ParentSource,
+    options: &Options,
+) -> Result<OpenDisk> {
+    let disk = container::open_at(file, snapshot, parents)?;
     let mut info = DiskInfo {
         layers: disk.layers,
         size_bytes: disk.bytes.size(),

@@ -281,6 +281,50 @@ fn gpt_with_a_damaged_primary_is_read_from_its_backup() {
 }
 
 #[test]
+fn gpt_damaged_in_the_header_of_one_copy_and_the_entries_of_the_other_is_put_together() {
+    let expected = Some(("gpt", 512, vec![(1, 51_200, 512 * 101), (3, 153_600, 512)]));
+    let whole = GptDisk::new(512, 1000, 128, &[(0, 100, 200), (2, 300, 300)]).bytes;
+    let (primary, primary_entries) = (512, 1024);
+    let (backup, backup_entries) = (999 * 512, 967 * 512);
+    for (header, entries) in [(primary, backup_entries), (backup, primary_entries)] {
+        let mut bytes = whole.clone();
+        bytes[header..header + 512].fill(0);
+        bytes[entries + 40] ^= 0x55;
+
+        let found = read_bytes(&bytes, None);
+
+        assert_eq!(summary(found.as_ref()), expected, "{header}");
+        let notes = found.unwrap().notes.join("\n");
+        assert!(notes.contains("those of its other copy used"), "{notes}");
+    }
+}
+
+#[test]
+fn hybrid_mbr_yields_to_its_gpt_and_what_it_lists_alone_is_noted() {
+    let expected = Some(("gpt", 512, vec![(1, 51_200, 512 * 101), (2, 153_600, 512)]));
+    let mut disk = GptDisk::new(512, 1000, 128, &[(0, 100, 200), (1, 300, 300)]).bytes;
+    put_mbr_entry(&mut disk, 1, 7, 100, 101);
+    assert_eq!(summary(read_bytes(&disk, None).as_ref()), expected);
+    assert_eq!(read_bytes(&disk, None).unwrap().notes, Vec::<String>::new());
+
+    put_mbr_entry(&mut disk, 2, 7, 500, 10);
+    let found = read_bytes(&disk, None);
+    assert_eq!(summary(found.as_ref()), expected);
+    assert_eq!(
+        found.unwrap().notes,
+        ["the hybrid MBR lists partitions that the GPT does not, which are not shown: 1"]
+    );
+
+    // Without a GPT that can be used, the MBR is what there is.
+    for lba in [1, 999] {
+        disk[lba * 512..][..512].fill(0);
+    }
+    let found = read_bytes(&disk, None).unwrap();
+    let types: Vec<&str> = found.partitions.iter().map(|it| it.partition_type.as_str()).collect();
+    assert_eq!((found.table, types), ("mbr", vec!["ee", "7", "7"]));
+}
+
+#[test]
 fn gpt_with_one_wrong_checksum_and_no_backup_is_read_with_a_note() {
     for at in [512 + 16, 512 + 88] {
         let mut disk = GptDisk::new(4096, 100, 128, &[(127, 10, 20)]);

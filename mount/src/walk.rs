@@ -5,8 +5,16 @@ use spelunk_tree::{Cursor, Entry, Error, Kind, Listed, Name, NodeId, Result, Tre
 use std::collections::HashSet;
 use std::vec::IntoIter;
 
-/// Entries that a sorted listing, and a sorted walk, may hold in memory at once: about 1 GiB.
-pub const HELD_ENTRIES_MAX: usize = 4 << 20;
+/// Bytes of memory that the entries of a sorted listing, and those that a walk is in the midst of, may take at
+/// once: some four million ordinary ones.
+pub const HELD_BYTES_MAX: usize = 1 << 30;
+
+/// Entries that a listing, or a walk, gives: no guest has more files. A worker that was taken over could go on for
+/// ever.
+pub const ENTRIES_MAX: u64 = 1 << 32;
+
+/// Directories that one walk enters: it remembers them all, which takes some 600 MiB then.
+pub const DIRECTORIES_MAX: usize = 16 << 20;
 
 /// Entries per page of an unsorted walk, near the top and further down: what a walk holds is a page per
 /// level, and a hostile tree has many levels.
@@ -30,6 +38,8 @@ struct Pages {
     next: Option<Cursor>,
     /// Pages without entries since the last one with some.
     empty: u32,
+    /// Entries so far.
+    count: u64,
 }
 
 /// Pages in a row that may be empty: a filter may have nothing to show for some stretches, but a listing
@@ -50,11 +60,12 @@ pub type Entries = Vec<Result<Entry, Broken>>;
 
 impl Pages {
     fn new(dir: NodeId) -> Pages {
-        Pages { dir, next: Some(Cursor::START), empty: 0 }
+        Pages { dir, next: Some(Cursor::START), empty: 0, count: 0 }
     }
 
-    /// The next page; `None` at the end. After an error there is no further page.
-    fn read(&mut self, tree: &dyn Tree, max: usize) -> Option<Result<Entries>> {
+    /// The next page, and how many bytes of memory it takes; `None` at the end. After an error there is no further
+    /// page.
+    fn read(&mut self, tree: &dyn Tree, max: usize) -> Option<Result<(Entries, usize)>> {
         let page = match tree.list(self.dir, self.next.take()?, max) {
             Ok(page) => page,
             Err(error) => return Some(Err(error)),
@@ -63,12 +74,17 @@ impl Pages {
         if self.empty > EMPTY_PAGES_MAX {
             return Some(Err(Error::corrupt("a directory whose listing does not end")));
         }
+        self.count += page.entries.len() as u64;
+        if self.count > ENTRIES_MAX {
+            return Some(Err(Error::limit(format!("more than {ENTRIES_MAX} entries in one directory"))));
+        }
         self.next = page.next;
+        let bytes = page.memory_bytes();
         let entries = page.entries.into_iter().map(|listed| match listed {
             Listed::Entry { entry, .. } => Ok(entry),
             Listed::Broken { name, error, .. } => Err(Broken { name, error }),
         });
-        Some(Ok(entries.collect()))
+        Some(Ok((entries.collect(), bytes)))
     }
 }
 
@@ -84,7 +100,7 @@ pub fn pages<E>(
     let mut pages = Pages::new(dir);
     while let Some(page) = pages.read(tree, PAGE_ENTRIES) {
         match page {
-            Ok(entries) => each(entries)?,
+            Ok((entries, _)) => each(entries)?,
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -92,23 +108,30 @@ pub fn pages<E>(
 }
 
 /// Reads the whole directory `dir`, sorted by the bytes of the names; nameless broken entries last. When
-/// it cannot be read to its end, what is there comes with the error.
-pub fn sorted(tree: &dyn Tree, dir: NodeId, max: usize) -> (Entries, Option<Error>) {
-    let mut entries = Vec::new();
+/// it cannot be read to its end, or takes more than `bytes_max` bytes of memory, what is there comes with the error.
+pub fn sorted(tree: &dyn Tree, dir: NodeId, bytes_max: usize) -> (Entries, Option<Error>) {
+    let (entries, _, failure) = sorted_with_size(tree, dir, bytes_max);
+    (entries, failure)
+}
+
+fn sorted_with_size(tree: &dyn Tree, dir: NodeId, bytes_max: usize) -> (Entries, usize, Option<Error>) {
+    let (mut entries, mut bytes) = (Vec::new(), 0);
     let mut pages = Pages::new(dir);
     let failure = loop {
         match pages.read(tree, PAGE_ENTRIES) {
-            Some(Ok(page)) => entries.extend(page),
+            Some(Ok((page, page_bytes))) => {
+                if bytes + page_bytes > bytes_max {
+                    break Some(Error::limit(format!("more than {} entries to sort", entries.len())));
+                }
+                bytes += page_bytes;
+                entries.extend(page);
+            }
             Some(Err(error)) => break Some(error),
             None => break None,
         }
-        if entries.len() > max {
-            entries.truncate(max);
-            break Some(Error::limit(format!("more than {max} entries to sort")));
-        }
     };
     entries.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-    (entries, failure)
+    (entries, bytes, failure)
 }
 
 fn sort_key(entry: &Result<Entry, Broken>) -> (bool, &[u8]) {
@@ -147,8 +170,12 @@ pub struct Walk<'a> {
     path: Vec<u8>,
     /// The directories already entered: a tree has no second way to any of them.
     entered: HashSet<NodeId>,
-    /// Entries in all levels.
+    /// Bytes of memory that the entries of all levels take.
     held: usize,
+    /// Entries that may still come.
+    entries_left: u64,
+    /// Directories that may be entered.
+    directories_max: usize,
     /// What the last step gave, when it is a directory to enter next.
     current: Option<Entry>,
 }
@@ -160,6 +187,8 @@ struct Level {
     /// What of it is still to be read.
     rest: Option<Pages>,
     failure: Option<Error>,
+    /// Bytes of memory that its page takes.
+    bytes: usize,
     /// Length of the directory's own path.
     path_len: usize,
 }
@@ -175,6 +204,8 @@ impl<'a> Walk<'a> {
             path: path.to_vec(),
             entered: HashSet::new(),
             held: 0,
+            entries_left: ENTRIES_MAX,
+            directories_max: DIRECTORIES_MAX,
             current: None,
         };
         if depth_max > 0 {
@@ -189,19 +220,23 @@ impl<'a> Walk<'a> {
         if let Some(error) = self.descend() {
             return Some(Step::Broken { path: &self.path, error });
         }
+        if self.entries_left == 0 && !self.levels.is_empty() {
+            self.levels.clear();
+            let error = Error::limit(format!("more than {ENTRIES_MAX} entries; the walk ends here"));
+            return Some(Step::Broken { path: &self.path, error });
+        }
+        self.entries_left = self.entries_left.saturating_sub(1);
         loop {
             let depth = self.levels.len();
             let level = self.levels.last_mut()?;
             self.path.truncate(level.path_len);
             match level.entries.next() {
                 Some(Ok(entry)) => {
-                    self.held -= 1;
                     path::push(&mut self.path, entry.name.as_bytes());
                     let entry = &*self.current.insert(entry);
                     return Some(Step::Entry { path: &self.path, entry, depth });
                 }
                 Some(Err(Broken { name, error })) => {
-                    self.held -= 1;
                     if let Some(name) = name {
                         path::push(&mut self.path, name.as_bytes());
                     }
@@ -229,6 +264,12 @@ impl<'a> Walk<'a> {
         if self.levels.len() >= limits::DEPTH_MAX {
             return Some(Error::limit(format!("directories more than {} deep", limits::DEPTH_MAX)));
         }
+        if self.entered.len() >= self.directories_max && !self.entered.contains(&entry.node) {
+            return Some(Error::limit(format!(
+                "more than {} directories; not entered",
+                self.directories_max
+            )));
+        }
         if !self.entered.insert(entry.node) {
             return Some(Error::corrupt("a directory that is also elsewhere in the tree; not entered again"));
         }
@@ -238,24 +279,32 @@ impl<'a> Walk<'a> {
 
     fn enter(&mut self, dir: NodeId) {
         let path_len = self.path.len();
-        let (entries, rest, failure) = match self.order {
-            Order::AsStored => (Vec::new(), Some(Pages::new(dir)), None),
+        let (entries, bytes, rest, failure) = match self.order {
+            Order::AsStored => (Vec::new(), 0, Some(Pages::new(dir)), None),
             Order::Sorted => {
-                let (entries, failure) = sorted(self.tree, dir, HELD_ENTRIES_MAX.saturating_sub(self.held));
-                (entries, None, failure)
+                let room = HELD_BYTES_MAX.saturating_sub(self.held);
+                let (entries, bytes, failure) = sorted_with_size(self.tree, dir, room);
+                (entries, bytes, None, failure)
             }
         };
-        self.held += entries.len();
-        self.levels.push(Level { dir, entries: entries.into_iter(), rest, failure, path_len });
+        self.held += bytes;
+        self.levels.push(Level { dir, entries: entries.into_iter(), rest, failure, bytes, path_len });
     }
 
     /// Reads on in the current directory, or leaves it at its end.
     fn turn_page(&mut self) {
         let max = if self.levels.len() > DEEP { PAGE_ENTRIES_DEEP } else { PAGE_ENTRIES };
         let Some(level) = self.levels.last_mut() else { return };
+        self.held = self.held.saturating_sub(level.bytes);
+        level.bytes = 0;
         match level.rest.as_mut().and_then(|pages| pages.read(self.tree, max)) {
-            Some(Ok(entries)) => {
-                self.held += entries.len();
+            Some(Ok((_, bytes))) if bytes > HELD_BYTES_MAX.saturating_sub(self.held) => {
+                level.rest = None;
+                level.failure = Some(Error::limit("more entries in the directories above than can be held"));
+            }
+            Some(Ok((entries, bytes))) => {
+                self.held += bytes;
+                level.bytes = bytes;
                 level.entries = entries.into_iter();
             }
             Some(Err(error)) => level.failure = Some(error),
@@ -348,5 +397,51 @@ mod tests {
 
         assert_eq!(lines.len(), limits::DEPTH_MAX + 1);
         assert!(lines.last().unwrap().ends_with("over a limit"));
+    }
+
+    #[test]
+    fn walk_ends_at_the_limits_of_entries_and_directories_and_says_so() {
+        let wide = || {
+            let dirs = (2..=9).map(|id| (id, Node::Directory(vec![("file", 10)])));
+            let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            let root = Node::Directory(names.into_iter().zip(2..=9).collect());
+            tree([(1, root), (10, Node::File(b""))].into_iter().chain(dirs))
+        };
+        let kinds = |mut walk: Walk<'_>| {
+            let mut kinds = Vec::new();
+            while let Some(step) = walk.step() {
+                kinds.push(match step {
+                    Step::Entry { .. } => None,
+                    Step::Broken { error, .. } => Some(error.kind()),
+                });
+            }
+            kinds
+        };
+        let limit = Some(spelunk_tree::ErrorKind::Limit);
+        let tree = wide();
+
+        let few_entries = Walk { entries_left: 5, ..Walk::new(&tree, tree.root(), b"/", Order::AsStored, 9) };
+        assert_eq!(kinds(few_entries), [None, None, None, None, None, limit]);
+
+        let few = Walk { directories_max: 3, ..Walk::new(&tree, tree.root(), b"/", Order::Sorted, 9) };
+        let kinds = kinds(few);
+        assert_eq!(
+            kinds.iter().filter(|kind| **kind == limit).count(),
+            6,
+            "the root and two more are entered"
+        );
+        assert_eq!(kinds.iter().filter(|kind| kind.is_none()).count(), 8 + 2);
+    }
+
+    #[test]
+    fn sorted_listing_over_its_memory_is_cut_and_says_so() {
+        let tree = tree([(1, Node::Directory(vec![("c", 2), ("b", 2), ("a", 2)])), (2, Node::File(b""))]);
+        let two = 2 * (size_of::<Listed>() + 1);
+
+        let (entries, failure) = sorted(&tree, tree.root(), two);
+
+        let names: Vec<&[u8]> = entries.iter().flatten().map(|entry| entry.name.as_bytes()).collect();
+        assert_eq!(names, [b"b", b"c"]);
+        assert_eq!(failure.map(|error| error.kind()), Some(spelunk_tree::ErrorKind::Limit));
     }
 }

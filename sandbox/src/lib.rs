@@ -25,6 +25,8 @@
 
 mod channel;
 mod doctor;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 mod jail;
 mod parents;

@@ -7,6 +7,10 @@
 //! - the file's name in a sibling of the child's directory that has the directory's name (UrBackup stores
 //!   each image in a folder of its own).
 //!
+//! An image may say no name at all, but an id (VDI). For it the worker asks for `*.EXTENSION`, which is every file
+//! with that extension in the child's directory, and `../*.EXTENSION`, in the directory above (VirtualBox keeps
+//! snapshots in a folder below their machine's). Without an id such a question has no answer.
+//!
 //! A symbolic link is never followed in either place, so nothing outside can be reached: whoever arranges
 //! images by links has the real ones side by side elsewhere, and a child that is opened through a link is
 //! searched from where the link stands and from where the file is. What is found must be a regular file;
@@ -14,7 +18,7 @@
 
 use crate::host::{Image, OPEN_FLAGS};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
 use spelunk_tree::limits::CHAIN_MAX;
 use spelunk_tree::{Error, ErrorKind, Name, ParentRef, Result};
 use std::ffi::OsStr;
@@ -39,6 +43,9 @@ pub(crate) struct Chain {
     given: usize,
 }
 
+/// Names of one directory that are looked at for those with an extension.
+const LISTED_MAX: usize = 4096;
+
 /// A search for the parent of one image.
 struct Search {
     /// The image's index.
@@ -50,13 +57,21 @@ struct Search {
     given: Vec<(u64, u64)>,
 }
 
-/// Where a parent may be: a file in the image's directory, or in a sibling of that directory.
+/// Where a parent may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Candidate {
     /// Which of the image's places is meant.
     place: usize,
-    sibling: Option<Name>,
+    directory: Directory,
     file: Name,
+}
+
+/// A directory, seen from that of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Directory {
+    Same,
+    Above,
+    Sibling(Name),
 }
 
 impl Chain {
@@ -130,12 +145,7 @@ impl Chain {
             return Err(Error::corrupt("the chain of images is a circle: one is its own ancestor"));
         }
         let places = std::mem::take(&mut self.places);
-        Ok(Search {
-            source,
-            candidates: candidates(wanted, places.len()).into_iter(),
-            places,
-            given: Vec::new(),
-        })
+        Ok(Search { source, candidates: candidates(wanted, &places).into_iter(), places, given: Vec::new() })
     }
 }
 
@@ -167,14 +177,7 @@ const DIRECTORY_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFla
 impl Candidate {
     /// Opens the file, when it is there and a regular one; also returns its directory.
     fn open(&self, place: &OwnedFd) -> Option<(Image, OwnedFd)> {
-        let no_link = DIRECTORY_FLAGS | OFlags::NOFOLLOW;
-        let directory = match &self.sibling {
-            None => place.try_clone().ok()?,
-            Some(sibling) => {
-                let above = openat(place, "..", no_link, Mode::empty()).ok()?;
-                openat(&above, OsStr::from_bytes(sibling.as_bytes()), no_link, Mode::empty()).ok()?
-            }
-        };
+        let directory = self.directory.open(place)?;
         let name = OsStr::from_bytes(self.file.as_bytes());
         // Looked at before it is opened: the image names it, and opening a device or a pipe does things.
         let found = statat(directory.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -190,34 +193,80 @@ impl Candidate {
     }
 }
 
+impl Directory {
+    fn open(&self, place: &OwnedFd) -> Option<OwnedFd> {
+        let no_link = DIRECTORY_FLAGS | OFlags::NOFOLLOW;
+        let above = || openat(place, "..", no_link, Mode::empty()).ok();
+        match self {
+            Directory::Same => place.try_clone().ok(),
+            Directory::Above => above(),
+            Directory::Sibling(name) => {
+                openat(&above()?, OsStr::from_bytes(name.as_bytes()), no_link, Mode::empty()).ok()
+            }
+        }
+    }
+
+    /// The names in it that end with `extension`, in order.
+    fn files(&self, place: &OwnedFd, extension: &[u8]) -> Vec<Name> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |directory| openat(&directory, ".", flags, Mode::empty()).ok();
+        let Some(Ok(entries)) = self.open(place).and_then(open).map(Dir::new) else { return Vec::new() };
+        let names = entries.flatten().take(LISTED_MAX).filter_map(|entry| {
+            let name = entry.file_name().to_bytes();
+            Name::new(name).ok().filter(|_| ends_with(name, extension))
+        });
+        let mut names: Vec<Name> = names.collect();
+        names.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+        names
+    }
+}
+
 /// Where to look, most likely first.
-fn candidates(wanted: &ParentRef, places: usize) -> Vec<Candidate> {
+fn candidates(wanted: &ParentRef, places: &[OwnedFd]) -> Vec<Candidate> {
     let mut all = Vec::new();
     for path in &wanted.paths {
-        let mut names = path.rsplit('/').map(|component| Name::new(component.as_bytes()).ok());
-        let Some(Some(file)) = names.next() else { continue };
-        let sibling = names.next().flatten();
-        for file in [Some(file.clone()), variant(&file)].into_iter().flatten() {
-            for sibling in [None, sibling.clone()] {
-                for place in 0..places {
-                    all.push(Candidate { place, sibling: sibling.clone(), file: file.clone() });
+        let (above, file) = path.rsplit_once('/').unwrap_or(("", path));
+        match file.strip_prefix('*').filter(|_| !wanted.id.is_empty()) {
+            Some(extension) => {
+                let directory = if above == ".." { Directory::Above } else { Directory::Same };
+                for (place, opened) in places.iter().enumerate() {
+                    let files = directory.files(opened, extension.as_bytes()).into_iter();
+                    all.extend(files.map(|file| Candidate { place, directory: directory.clone(), file }));
                 }
             }
+            None => all.extend(named(path, places.len())),
         }
     }
     all.truncate(CANDIDATES_MAX);
     all
 }
 
+/// Where the file that a path names may be.
+fn named(path: &str, places: usize) -> Vec<Candidate> {
+    let mut names = path.rsplit('/').map(|component| Name::new(component.as_bytes()).ok());
+    let Some(Some(file)) = names.next() else { return Vec::new() };
+    let sibling = names.next().flatten().map(Directory::Sibling);
+    let mut all = Vec::new();
+    for file in [Some(file.clone()), variant(&file)].into_iter().flatten() {
+        for directory in [Some(Directory::Same), sibling.clone()].into_iter().flatten() {
+            for place in 0..places {
+                all.push(Candidate { place, directory: directory.clone(), file: file.clone() });
+            }
+        }
+    }
+    all
+}
+
+fn ends_with(name: &[u8], end: &[u8]) -> bool {
+    name.len() > end.len() && name[name.len() - end.len()..].eq_ignore_ascii_case(end)
+}
+
 /// The name of the same image when it is compressed, or when it is not.
 fn variant(file: &Name) -> Option<Name> {
     let name = file.as_bytes();
-    let ends_with = |end: &str| {
-        name.len() > end.len() && name[name.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
-    };
-    if ends_with(".vhd") || ends_with(".vhdx") {
+    if ends_with(name, b".vhd") || ends_with(name, b".vhdx") {
         Name::new([name, b"z"].concat()).ok()
-    } else if ends_with(".vhdz") || ends_with(".vhdxz") {
+    } else if ends_with(name, b".vhdz") || ends_with(name, b".vhdxz") {
         Name::new(&name[..name.len() - 1]).ok()
     } else {
         None

@@ -18,11 +18,11 @@ use std::time::Duration;
 /// Which image is meant and how it is shown.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ImageArgs {
-    /// The disk image: raw, VHD, VHDZ, VHDX; its parents are found beside it
+    /// The disk image: raw, VHD, VHDZ, VHDX, QCOW2, VMDK, VDI; its parents are found beside it
     pub image: PathBuf,
 
     /// IMAGE is a directory with backups: show them all, as CLIENT/TIME/VOLUME/...
-    #[arg(long, conflicts_with_all = ["volume", "layout"])]
+    #[arg(long, conflicts_with_all = ["volume", "layout", "snapshot"])]
     pub library: bool,
 
     /// Show this volume alone, as the whole tree
@@ -32,6 +32,10 @@ pub struct ImageArgs {
     /// How the volumes of a disk are laid out
     #[arg(long, value_enum, default_value_t = Layout::Auto)]
     pub layout: Layout,
+
+    /// Show a QCOW2 image as this internal snapshot of it was; `info` lists them
+    #[arg(long, value_name = "ID|NAME")]
+    pub snapshot: Option<String>,
 
     /// Show the files in which filesystems keep themselves ($MFT, ...)
     #[arg(long)]
@@ -89,7 +93,11 @@ impl ImageArgs {
     }
 
     fn options(&self) -> OpenOptions {
-        OpenOptions { show_metafiles: self.show_metafiles, deadline: Duration::from_secs(self.deadline) }
+        OpenOptions {
+            show_metafiles: self.show_metafiles,
+            snapshot: self.snapshot.clone(),
+            deadline: Duration::from_secs(self.deadline),
+        }
     }
 
     /// Shows an opened disk as one tree.

@@ -105,7 +105,7 @@ fn print_summary(printer: &mut Printer, args: &Args, summary: &Summary) -> Resul
     printer
         .line(&format!("{indexed} indexed ({entries} entries), {known} were indexed, {removed} removed"))?;
     if *damaged > 0 {
-        printer.talk(&format!("note: {damaged} places in them are damaged and not in the index"));
+        printer.talk(&format!("note: damaged places in them, which are not in the index: {damaged}"));
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ impl LibraryArgs {
     /// When a directory cannot be read.
     pub fn open(&self) -> Result<Arc<Library>, Error> {
         let places: Vec<Place> = self.places.iter().map(|path| Place { path: path.clone() }).collect();
-        let options = OpenOptions { show_metafiles: false, deadline: Duration::from_secs(self.deadline) };
+        let options = OpenOptions { deadline: Duration::from_secs(self.deadline), ..OpenOptions::default() };
         Library::open(&places, options).map_err(Error::image)
     }
 }

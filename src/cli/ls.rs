@@ -109,6 +109,14 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     lister.printer.finish()
 }
 
+/// Bytes of memory that directories take whose turn is yet to come: their paths may be long.
+const PENDING_BYTES_MAX: usize = 256 << 20;
+
+/// What one of them takes.
+fn pending_size(path: &[u8]) -> usize {
+    path.len() + size_of::<(Vec<u8>, NodeId, usize)>()
+}
+
 struct Lister<'a> {
     tree: &'a dyn Tree,
     printer: Printer,
@@ -122,8 +130,10 @@ impl Lister<'_> {
     /// Lists a directory, and those below it when asked.
     fn tree(&mut self, path: Vec<u8>, node: NodeId) -> Result<(), Error> {
         let mut entered = HashSet::new();
+        let mut pending_bytes = pending_size(&path);
         let mut pending = vec![(path, node, 1)];
         while let Some((path, node, depth)) = pending.pop() {
+            pending_bytes -= pending_size(&path);
             if !entered.insert(node) {
                 let error = TreeError::corrupt("a directory that is also elsewhere; not listed again");
                 self.printer.broken(&path, &error);
@@ -136,9 +146,12 @@ impl Lister<'_> {
             }
             self.header(&path)?;
             let mut below = self.directory(&path, node)?;
-            if pending.len() + below.len() > walk::HELD_ENTRIES_MAX {
+            let below_bytes: usize = below.iter().map(|(path, _)| pending_size(path)).sum();
+            if pending_bytes + below_bytes > PENDING_BYTES_MAX || entered.len() >= walk::DIRECTORIES_MAX {
                 self.printer.broken(&path, &TreeError::limit("more directories below than can be listed"));
                 below.clear();
+            } else {
+                pending_bytes += below_bytes;
             }
             // The first of them is the next to be popped.
             let below = below.into_iter().rev().map(|(path, node)| (path, node, depth + 1));
@@ -164,7 +177,7 @@ impl Lister<'_> {
         let failure = if self.args.unsorted {
             walk::pages(self.tree, dir, |page| self.lines(path, page, &mut below))?.err()
         } else {
-            let (entries, failure) = walk::sorted(self.tree, dir, walk::HELD_ENTRIES_MAX);
+            let (entries, failure) = walk::sorted(self.tree, dir, walk::HELD_BYTES_MAX);
             self.lines(path, entries, &mut below)?;
             failure
         };
@@ -193,8 +206,8 @@ impl Lister<'_> {
                     let name = if is_bare { &path[..] } else { entry.name.as_bytes() };
                     rows.push(self.row(&path, name, entry.node, &entry.attr));
                     let is_below = self.args.recursive && entry.attr.kind == Kind::Directory;
-                    // One more than may be is enough to know it.
-                    if is_below && below.len() <= walk::HELD_ENTRIES_MAX {
+                    // Some more than may be are enough to know it.
+                    if is_below && below.len().saturating_mul(pending_size(&path)) <= 2 * PENDING_BYTES_MAX {
                         below.push((path, entry.node));
                     }
                 }

@@ -25,6 +25,7 @@ mod search;
 mod serve;
 mod tar;
 mod umount;
+mod user;
 mod versions;
 mod zip;
 
@@ -97,6 +98,7 @@ enum Command {
     Versions(versions::Args),
     Umount(umount::Args),
     Serve(serve::Args),
+    User(user::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -119,6 +121,7 @@ impl Command {
             Command::Versions(args) => versions::run(&args),
             Command::Umount(args) => umount::run(&args),
             Command::Serve(args) => serve::run(&args),
+            Command::User(args) => user::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
@@ -158,9 +161,11 @@ fn start_log() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
 }
 
+/// The exit code of a program that was interrupted.
+const INTERRUPTED: i32 = 130;
+
 /// Ctrl-C ends the program at once; the worker ends with it, since its socket closes.
 fn exit_on_interrupt() {
-    const INTERRUPTED: i32 = 130;
     let always = Arc::new(AtomicBool::new(true));
     let registered =
         signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, INTERRUPTED, always);

@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     }
     let config = Config {
         places: args.libraries.iter().map(|path| Place { path: path.clone() }).collect(),
-        options: OpenOptions { show_metafiles: false, deadline: Duration::from_secs(args.deadline) },
+        options: OpenOptions { deadline: Duration::from_secs(args.deadline), ..OpenOptions::default() },
         listen: args.listen,
         data: args.data.clone().map_or_else(default_data, Ok)?,
         keeps_index: !args.no_index,
@@ -123,7 +123,7 @@ fn tls(args: &Args) -> Tls {
 }
 
 /// Where the data are when nobody says otherwise.
-fn default_data() -> Result<PathBuf, Error> {
+pub(super) fn default_data() -> Result<PathBuf, Error> {
     if rustix::process::geteuid().is_root() {
         return Ok("/var/lib/spelunk".into());
     }

@@ -1,14 +1,16 @@
 //! Blocks: what is known of up to [`ROWS_MAX`] entries of one directory, as bytes.
 //!
 //! ```text
-//! count, bytes of names  varints
-//! names                  each with a '/' behind it
-//! per row                flags, size, [seconds, [nanoseconds]], since, [until]
+//! count, bytes of names, bytes of folded names  varints
+//! names                                         each with a '/' behind it
+//! folded names                                  likewise; only where a name is not ASCII, since it takes long to fold
+//! per row                                       flags, size, [seconds, [nanoseconds]], since, [until]
 //! ```
 //!
 //! A row is an entry as it was over some backups. Rows that lie together cost a third of rows of a table, and what is
 //! searched without help of trigrams can be looked through at the speed of memory.
 
+use super::fold::{EDGE, fold};
 use spelunk_tree::{Error, Kind, Result, Time};
 
 /// Rows of one block: what is decoded for one hit, and written for one change.
@@ -33,6 +35,11 @@ pub(super) struct Attributes {
 }
 
 impl<N> Row<N> {
+    /// The same row under a name.
+    pub(super) fn called<M>(self, name: M) -> Row<M> {
+        Row { name, attributes: self.attributes, since: self.since, until: self.until }
+    }
+
     /// Whether it was so in the backup of this minute.
     pub(super) fn is_at(&self, minute: i64) -> bool {
         self.since <= minute && self.until.is_none_or(|until| minute < until)
@@ -43,17 +50,23 @@ const KIND: u8 = 0b111;
 const HAS_TIME: u8 = 1 << 3;
 const HAS_NANOSECONDS: u8 = 1 << 4;
 const HAS_END: u8 = 1 << 5;
+/// The seconds do not fit 32 bits.
+const IS_WIDE: u8 = 1 << 6;
 
 /// The bytes of a block.
 pub(super) fn encode(rows: &[Row<Vec<u8>>]) -> Vec<u8> {
-    let names: usize = rows.iter().map(|row| row.name.len() + 1).sum();
-    let mut bytes = Vec::with_capacity(names + rows.len() * 16);
-    push(&mut bytes, rows.len().try_into().unwrap_or(u64::MAX));
-    push(&mut bytes, names.try_into().unwrap_or(u64::MAX));
+    let mut names = Vec::new();
     for row in rows {
-        bytes.extend_from_slice(&row.name);
-        bytes.push(b'/');
+        names.extend_from_slice(&row.name);
+        names.push(b'/');
     }
+    let folded = if names.is_ascii() { "".into() } else { fold(&names) };
+    let mut bytes = Vec::with_capacity(names.len() + folded.len() + rows.len() * 16);
+    for number in [rows.len(), names.len(), folded.len()] {
+        push(&mut bytes, number.try_into().unwrap_or(u64::MAX));
+    }
+    bytes.extend_from_slice(&names);
+    bytes.extend_from_slice(folded.as_bytes());
     let mut last_since = 0;
     for row in rows {
         push_row(&mut bytes, row, last_since);
@@ -67,15 +80,21 @@ fn push_row(bytes: &mut Vec<u8>, row: &Row<Vec<u8>>, last_since: i64) {
     let kind = Kind::ALL.iter().position(|known| *known == kind).and_then(|kind| u8::try_from(kind).ok());
     let nanoseconds = modified.map_or(0, Time::nanoseconds);
     let mut flags = kind.unwrap_or(0);
-    for (is_set, flag) in
-        [(modified.is_some(), HAS_TIME), (nanoseconds != 0, HAS_NANOSECONDS), (row.until.is_some(), HAS_END)]
-    {
+    let short = modified.and_then(|modified| u32::try_from(modified.seconds()).ok());
+    for (is_set, flag) in [
+        (modified.is_some(), HAS_TIME),
+        (modified.is_some() && short.is_none(), IS_WIDE),
+        (nanoseconds != 0, HAS_NANOSECONDS),
+        (row.until.is_some(), HAS_END),
+    ] {
         flags |= if is_set { flag } else { 0 };
     }
     bytes.push(flags);
     push(bytes, size);
-    if let Some(modified) = modified {
-        push_signed(bytes, modified.seconds());
+    match (modified, short) {
+        (_, Some(seconds)) => bytes.extend_from_slice(&seconds.to_le_bytes()),
+        (Some(modified), None) => push_signed(bytes, modified.seconds()),
+        (None, None) => {}
     }
     if nanoseconds != 0 {
         bytes.extend_from_slice(&nanoseconds.to_le_bytes());
@@ -89,6 +108,7 @@ fn push_row(bytes: &mut Vec<u8>, row: &Row<Vec<u8>>, last_since: i64) {
 /// A block that is read.
 pub(super) struct Block<'a> {
     names: &'a [u8],
+    folded: &'a [u8],
     rows: &'a [u8],
     count: u64,
 }
@@ -103,24 +123,40 @@ impl<'a> Block<'a> {
             let mut rest = bytes;
             let count = take(&mut rest)?;
             let names = usize::try_from(take(&mut rest)?).ok()?;
-            let (names, rows) = rest.split_at_checked(names)?;
-            Some(Block { names, rows, count })
+            let folded = usize::try_from(take(&mut rest)?).ok()?;
+            let (names, rest) = rest.split_at_checked(names)?;
+            let (folded, rows) = rest.split_at_checked(folded)?;
+            Some(Block { names, folded, rows, count })
         };
         read().ok_or_else(damaged)
     }
 
-    /// All names, each with a `/` behind it.
-    pub(super) fn names(&self) -> &'a [u8] {
-        self.names
+    /// Puts all folded names into `text`, an edge before and behind each.
+    ///
+    /// # Errors
+    /// `Corrupt` when they are no text.
+    pub(super) fn fold_into(&self, text: &mut String) -> Result<()> {
+        let names = if self.folded.is_empty() { self.names } else { self.folded };
+        text.clear();
+        text.push(EDGE);
+        text.push_str(std::str::from_utf8(names).map_err(|_| damaged())?);
+        if self.folded.is_empty() {
+            text.make_ascii_lowercase();
+        }
+        Ok(())
     }
 
-    /// The rows, in the order of the names.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row<&'a [u8]>>> + use<'a> {
-        let mut names = self.names.split(|byte| *byte == b'/');
+    /// The names, in the order of the rows.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.names.split(|byte| *byte == b'/')
+    }
+
+    /// The rows, without names.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Result<Row<()>>> + use<'a> {
         let mut rest = self.rows;
         let mut last_since = 0_i64;
         (0..self.count).map(move |_| {
-            let row = names.next().and_then(|name| take_row(&mut rest, name, last_since));
+            let row = take_row(&mut rest, last_since);
             last_since = row.as_ref().map_or(0, |row| row.since);
             row.ok_or_else(damaged)
         })
@@ -131,13 +167,12 @@ impl<'a> Block<'a> {
     /// # Errors
     /// `Corrupt` when one cannot be read.
     pub(super) fn to_rows(&self) -> Result<Vec<Row<Vec<u8>>>> {
-        let owned = |row: Row<&[u8]>| Row {
-            name: row.name.to_vec(),
-            attributes: row.attributes,
-            since: row.since,
-            until: row.until,
-        };
-        self.rows().map(|row| row.map(owned)).collect()
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        // One more for what is behind the last name.
+        if self.names().count() != count.saturating_add(1) {
+            return Err(damaged());
+        }
+        self.rows().zip(self.names()).map(|(row, name)| Ok(row?.called(name.to_vec()))).collect()
     }
 }
 
@@ -145,20 +180,20 @@ fn damaged() -> Error {
     Error::corrupt("a block of the index that cannot be read")
 }
 
-fn take_row<'a>(rest: &mut &[u8], name: &'a [u8], last_since: i64) -> Option<Row<&'a [u8]>> {
+fn take_row(rest: &mut &[u8], last_since: i64) -> Option<Row<()>> {
     let flags = take_byte(rest)?;
     let kind = *Kind::ALL.get(usize::from(flags & KIND))?;
     let size = take(rest)?;
     let modified = if flags & HAS_TIME == 0 {
         None
     } else {
-        let seconds = take_signed(rest)?;
+        let seconds = if flags & IS_WIDE == 0 { take_u32(rest)?.into() } else { take_signed(rest)? };
         let nanoseconds = if flags & HAS_NANOSECONDS == 0 { 0 } else { take_u32(rest)? };
         Some(Time::new(seconds, nanoseconds).ok()?)
     };
     let since = last_since.wrapping_add(take_signed(rest)?);
     let until = if flags & HAS_END == 0 { None } else { Some(since.wrapping_add(take_signed(rest)?)) };
-    Some(Row { name, attributes: Attributes { kind, size, modified }, since, until })
+    Some(Row { name: (), attributes: Attributes { kind, size, modified }, since, until })
 }
 
 /// Appends a number, seven bits a byte, the lowest first.
@@ -189,12 +224,14 @@ fn take_u32(rest: &mut &[u8]) -> Option<u32> {
 
 fn take(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
-    for shift in (0..u64::BITS).step_by(7) {
+    let mut shift = 0;
+    while shift < u64::BITS {
         let byte = take_byte(rest)?;
         number |= u64::from(byte & 0x7F) << shift;
         if byte < 0x80 {
             return Some(number);
         }
+        shift += 7;
     }
     None
 }
@@ -234,7 +271,9 @@ mod tests {
         let bytes = encode(&rows());
 
         assert_eq!(Block::new(&bytes).unwrap().to_rows(), Ok(rows()));
-        assert_eq!(Block::new(&bytes).unwrap().names(), b"a/\xff\n/\xc3\xb6/");
+        let mut folded = String::new();
+        Block::new(&bytes).unwrap().fold_into(&mut folded).unwrap();
+        assert_eq!(folded, "/a/\u{fffd}\n/ö/");
     }
 
     #[test]

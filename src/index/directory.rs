@@ -159,20 +159,28 @@ impl Directory {
         }
     }
 
-    /// Keeps only rows that were so in one of `minutes`, which are sorted.
-    pub(super) fn keep_only(&mut self, minutes: &[i64]) {
+    /// Fits the rows to the backups of `minutes`, which are sorted: what was so in none of them goes, the others begin
+    /// and end with one of them. So a directory and what is in it end alike, whatever backups come between. What
+    /// begins before the first of them may do so, unless it `is_exact`: the removal of the oldest backup is to change
+    /// few rows.
+    pub(super) fn fit(&mut self, minutes: &[i64], is_exact: bool) {
+        let at_or_after =
+            |minute: i64| minutes.get(minutes.partition_point(|known| *known < minute)).copied();
+        let floor = minutes.first().copied().filter(|_| !is_exact).unwrap_or(i64::MIN);
         for block in &mut self.blocks {
-            let is_kept = |row: &Row<Vec<u8>>| {
-                let first = minutes.partition_point(|minute| *minute < row.since);
-                minutes.get(first).is_some_and(|minute| row.is_at(*minute))
-            };
-            let gone: Vec<usize> = block
-                .rows
-                .iter()
-                .enumerate()
-                .filter(|(_, row)| !is_kept(row))
-                .map(|(index, _)| index)
-                .collect();
+            let mut gone = Vec::new();
+            for (index, row) in block.rows.iter_mut().enumerate() {
+                let Some(first) = at_or_after(row.since).filter(|first| row.is_at(*first)) else {
+                    gone.push(index);
+                    continue;
+                };
+                let since = if row.since > floor { first } else { row.since };
+                let until = row.until.and_then(at_or_after);
+                if (since, until) != (row.since, row.until) {
+                    (row.since, row.until) = (since, until);
+                    block.is_changed = true;
+                }
+            }
             block.remove(&gone);
         }
     }
@@ -264,10 +272,10 @@ pub(super) fn stored_size(size: u64) -> i64 {
 }
 
 /// What FTS5 is told of a block.
-pub(super) fn names_of<N: AsRef<[u8]>>(rows: &[Row<N>]) -> String {
+pub(super) fn names_of(rows: &[Row<Vec<u8>>]) -> String {
     let mut names = String::from(fold::EDGE);
     for row in rows {
-        names.push_str(&fold::fold(row.name.as_ref()));
+        names.push_str(&fold::fold(&row.name));
         names.push(fold::EDGE);
     }
     names
@@ -310,7 +318,6 @@ mod tests {
                 minute,
                 after: others.iter().copied().find(|other| *other > minute),
             };
-            // Ends also lie where there is no backup: of one that was removed.
             for since in (5..=minute).step_by(5) {
                 for until in (minute + 1..=60).map(Some).chain([None]) {
                     let before = row(since, until);

@@ -139,7 +139,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
 /// Sees that a file is an index of this version.
 fn prepare(connection: &mut Connection) -> Result<()> {
     // Pages hold several blocks each.
-    const PAGE_BYTES: i64 = 8192;
+    const PAGE_BYTES: i64 = 16 << 10;
     // What one backup changes may be much more than stays in the log.
     const LOG_BYTES: i64 = 16 << 20;
     let number = |connection: &Connection, pragma: &str| {
@@ -187,6 +187,7 @@ fn volume_of(id: i64) -> i64 {
 }
 
 /// SQLite's error as ours.
+#[allow(clippy::needless_pass_by_value, reason = "so that `map_err` takes it as it is")]
 fn failed(error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => ErrorKind::Corrupt,
@@ -198,5 +199,7 @@ fn failed(error: rusqlite::Error) -> Error {
     Error::new(kind, "reading or writing the index").because(Error::new(kind, error.to_string()))
 }
 
+#[cfg(test)]
+mod measure;
 #[cfg(test)]
 mod tests;

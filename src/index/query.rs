@@ -112,7 +112,7 @@ impl Test {
         let ending = extension.map(|extension| folded(&format!(".{extension}"))).transpose()?;
         needed.extend(ending.iter().map(|ending| format!("{ending}{}", fold::EDGE)));
         // Every block has edges.
-        needed.retain(|literal| literal.trim_matches(fold::EDGE) != "");
+        needed.retain(|literal| !literal.trim_matches(fold::EDGE).is_empty());
         Ok(Test {
             part,
             glob: glob.map(|glob| Glob::new(&glob, false)).transpose().map_err(Error::unsupported)?,
@@ -125,27 +125,35 @@ impl Test {
         })
     }
 
-    /// Whether an entry is what is searched for, when its folded name is `name`.
-    pub(super) fn takes(&self, name: &str, attributes: &Attributes) -> bool {
+    /// Whether an entry may be called so, folded.
+    pub(super) fn takes_name(&self, name: &str) -> bool {
+        self.part.as_ref().is_none_or(|part| name.contains(part.as_str()))
+            && self.ending.as_ref().is_none_or(|ending| name.ends_with(ending.as_str()))
+            && self.glob.as_ref().is_none_or(|glob| glob.matches(name.as_bytes()))
+    }
+
+    /// Whether an entry may be so.
+    pub(super) fn takes(&self, attributes: &Attributes) -> bool {
         let Attributes { kind, size, modified } = attributes;
         (self.kinds.is_empty() || self.kinds.contains(kind))
             && (self.takes_all_sizes() || *kind == Kind::File && self.size.contains(size))
             && self.after.is_none_or(|bound| modified.is_some_and(|time| time > bound))
             && self.before.is_none_or(|bound| modified.is_some_and(|time| time < bound))
-            && self.part.as_ref().is_none_or(|part| name.contains(part.as_str()))
-            && self.ending.as_ref().is_none_or(|ending| name.ends_with(ending.as_str()))
-            && self.glob.as_ref().is_none_or(|glob| glob.matches(name.as_bytes()))
+    }
+
+    /// Whether names matter.
+    pub(super) fn is_of_names(&self) -> bool {
+        self.part.is_some() || self.glob.is_some() || self.ending.is_some()
     }
 
     fn takes_all_sizes(&self) -> bool {
         self.size == (0..=u64::MAX)
     }
 
-    /// How well a name fits that is taken: 0 is all of what was searched for, 1 begins so, 2 has it somewhere.
-    pub(super) fn rank(&self, name: &[u8]) -> u8 {
+    /// How well a folded name fits that is taken: 0 is all of what was searched for, 1 begins so, 2 has it somewhere.
+    pub(super) fn rank(&self, name: &str) -> u8 {
         let Some(part) = &self.part else { return 0 };
-        let name = fold::fold(name);
-        if *name == **part {
+        if name == part {
             0
         } else if name.starts_with(part.as_str()) {
             1

@@ -1,7 +1,7 @@
 //! Searches the index. Blocks in question are those with the trigrams of what is searched for, or, without any, all
 //! of a volume whose sizes and times do not rule it out; their rows are compared.
 
-use super::block::{Attributes, Block};
+use super::block::{Block, Row};
 use super::directory::stored_size;
 use super::query::{Query, Test};
 use super::{Index, failed, fold, ids, update, volume_of};
@@ -65,14 +65,11 @@ pub struct Found {
     pub is_incomplete: bool,
 }
 
-/// A hit before it is known what it is called in full.
+/// A hit before it is known where it is.
 struct Held {
     rank: u8,
-    name: Vec<u8>,
     directory: i64,
-    attributes: Attributes,
-    since: i64,
-    until: Option<i64>,
+    row: Row<Vec<u8>>,
 }
 
 impl Index {
@@ -105,14 +102,16 @@ fn search(
 ) -> Result<Found> {
     // One state of the index for all that is asked.
     let transaction = connection.transaction().map_err(failed)?;
+    let minutes = minutes(query, &transaction)?;
+    let has_it = |volume| minutes.as_ref().is_none_or(|minutes| minutes.contains_key(volume));
     let volumes = update::volumes(&transaction)?;
     let allowed = volumes
         .iter()
-        .filter(|(_, client, item)| query.within.takes_volume(client, item) && may(client))
+        .filter(|(id, client, item)| has_it(id) && query.within.takes_volume(client, item) && may(client))
         .map(|(id, _, _)| *id)
         .collect::<Vec<_>>();
-    let when = When::new(query, &transaction)?;
-    let mut search = Search { when, test, held: Vec::new(), found: Found::default() };
+    let mut search =
+        Search { minutes, test, held: Vec::new(), found: Found::default(), names: String::new() };
     is_timed.store(true, Ordering::Relaxed);
     search.all(&transaction, &ranges(&allowed))?;
     // What was found is told, however long it took.
@@ -128,47 +127,37 @@ fn ranges(volumes: &[i64]) -> Vec<(i64, i64)> {
     volumes.chunk_by(next).filter_map(whole).collect()
 }
 
-/// Which backups a hit must be in.
-enum When {
-    Any,
-    At(i64),
-    /// The newest of each volume.
-    Newest(HashMap<i64, i64>),
-}
+/// The one backup of each volume that hits must be in, by volume; `None` when they may be in any.
+type Minutes = Option<HashMap<i64, i64>>;
 
-impl When {
-    fn new(query: &Query, connection: &Connection) -> Result<When> {
-        if let Some(moment) = query.within.moment {
-            return Ok(When::At(moment.minute()));
-        }
-        if !query.latest {
-            return Ok(When::Any);
-        }
-        let mut select = connection
-            .prepare_cached("SELECT volume, max(minute) FROM backup GROUP BY volume")
-            .map_err(failed)?;
-        let newest = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
-        newest.collect::<rusqlite::Result<_>>().map(When::Newest).map_err(failed)
-    }
-
-    /// The one backup of a volume that is meant, if it is one.
-    fn minute(&self, volume: i64) -> Option<i64> {
-        match self {
-            When::Any => None,
-            When::At(minute) => Some(*minute),
-            When::Newest(minutes) => minutes.get(&volume).copied(),
-        }
-    }
+fn minutes(query: &Query, connection: &Connection) -> Result<Minutes> {
+    let sql = match query.within.moment {
+        // Between two backups of a volume its rows say nothing, though it is in their time.
+        Some(_) => "SELECT volume, minute FROM backup WHERE minute = ?1",
+        None if query.latest => "SELECT volume, max(minute) FROM backup WHERE ?1 IS NULL GROUP BY volume",
+        None => return Ok(None),
+    };
+    let mut select = connection.prepare_cached(sql).map_err(failed)?;
+    let wanted = query.within.moment.map(Moment::minute);
+    let minutes = select.query_map([wanted], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    minutes.collect::<rusqlite::Result<_>>().map(Some).map_err(failed)
 }
 
 struct Search {
     test: Test,
-    when: When,
+    minutes: Minutes,
     held: Vec<Held>,
     found: Found,
+    /// The folded names of the block that is looked at.
+    names: String,
 }
 
 impl Search {
+    /// The one backup of a volume that hits must be in, if it is one.
+    fn minute(&self, volume: i64) -> Option<i64> {
+        self.minutes.as_ref()?.get(&volume).copied()
+    }
+
     /// Looks at the blocks of all ranges, until there are enough hits or time is up.
     fn all(&mut self, connection: &Connection, ranges: &[(i64, i64)]) -> Result<()> {
         let trigrams = fold::trigrams(&self.test.literals);
@@ -220,26 +209,35 @@ impl Search {
 
     fn block(&mut self, directory: i64, bytes: &[u8]) -> Result<()> {
         let block = Block::new(bytes)?;
-        let folded = fold::fold(block.names());
-        let names = [&*String::from(fold::EDGE), &folded].concat();
-        if !self.test.literals.iter().all(|literal| names.contains(literal.as_str())) {
-            return Ok(());
-        }
-        let volume = volume_of(directory);
-        for (row, name) in block.rows().zip(folded.split(fold::EDGE)) {
-            let row = row?;
-            if self.when.minute(volume).is_none_or(|minute| row.is_at(minute))
-                && self.test.takes(name, &row.attributes)
-            {
-                self.held.push(Held {
-                    rank: self.test.rank(row.name),
-                    name: row.name.to_vec(),
-                    directory,
-                    attributes: row.attributes,
-                    since: row.since,
-                    until: row.until,
-                });
+        let is_of_names = self.test.is_of_names();
+        if is_of_names {
+            block.fold_into(&mut self.names)?;
+            if !self.test.literals.iter().all(|literal| self.names.contains(literal.as_str())) {
+                return Ok(());
             }
+        }
+        let mut names = self.names.split(fold::EDGE).skip(1);
+        let mut full_names = block.names();
+        // Names that were looked at, folded and in full: to part them takes as long as the rest.
+        let (mut seen, mut seen_full) = (0, 0);
+        let minute = self.minute(volume_of(directory));
+        for (index, row) in block.rows().enumerate() {
+            let row = row?;
+            if minute.is_some_and(|minute| !row.is_at(minute)) || !self.test.takes(&row.attributes) {
+                continue;
+            }
+            let mut name = "";
+            if is_of_names {
+                name = names.nth(index - seen).unwrap_or_default();
+                seen = index + 1;
+            }
+            if !self.test.takes_name(name) {
+                continue;
+            }
+            let full = full_names.nth(index - seen_full);
+            let full = full.ok_or_else(|| Error::corrupt("a block without a name"))?;
+            seen_full = index + 1;
+            self.held.push(Held { rank: self.test.rank(name), directory, row: row.called(full.to_vec()) });
         }
         Ok(())
     }
@@ -253,26 +251,26 @@ impl Search {
     ) -> Result<Found> {
         // Of one path the newest first.
         self.held.sort_by(|a, b| {
-            let key = |held: &Held| (held.rank, held.directory, std::cmp::Reverse(held.since));
-            a.rank.cmp(&b.rank).then_with(|| a.name.cmp(&b.name)).then_with(|| key(a).cmp(&key(b)))
+            let key = |held: &Held| (held.rank, held.directory, std::cmp::Reverse(held.row.since));
+            a.rank.cmp(&b.rank).then_with(|| a.row.name.cmp(&b.row.name)).then_with(|| key(a).cmp(&key(b)))
         });
         let mut paths = HashMap::new();
-        for held in self.held.into_iter().skip(query.offset).take(query.limit) {
+        for held in std::mem::take(&mut self.held).into_iter().skip(query.offset).take(query.limit) {
             let volume = volume_of(held.directory);
             let (client, item) = names.get(&volume).ok_or_else(|| Error::corrupt("a block of no volume"))?;
             let directory = match paths.get(&held.directory) {
                 Some(path) => path,
                 None => paths.entry(held.directory).or_insert(path_of(connection, held.directory)?),
             };
-            let (first, last, backups) = backups_of(connection, volume, held.since, held.until)?;
-            let newest = self.when.minute(volume).unwrap_or(last);
+            let (first, last, backups) = backups_of(connection, volume, held.row.since, held.row.until)?;
+            let newest = self.minute(volume).unwrap_or(last);
             self.found.hits.push(Hit {
                 client: client.clone(),
                 item: item.clone(),
-                path: path::join(directory, &held.name),
-                kind: held.attributes.kind,
-                size: held.attributes.size,
-                modified: held.attributes.modified,
+                path: path::join(directory, &held.row.name),
+                kind: held.row.attributes.kind,
+                size: held.row.attributes.size,
+                modified: held.row.attributes.modified,
                 moment: Moment::of_minute(newest),
                 first: Moment::of_minute(first),
                 last: Moment::of_minute(last),

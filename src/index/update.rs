@@ -207,17 +207,21 @@ impl Index {
             return Ok(None);
         }
         let volume = at.volume(&transaction)?;
-        let indexed = indexed_minutes(&transaction, volume)?;
+        let mut indexed = indexed_minutes(&transaction, volume)?;
         if indexed.contains(&at.minute) {
             // Another image lies there now.
             execute(&transaction, "DELETE FROM backup WHERE volume = ? AND minute = ?", [volume, at.minute])?;
             prune(&transaction, volume)?;
+            indexed.retain(|minute| *minute != at.minute);
         }
         let place = Place {
             before: indexed.iter().copied().rfind(|minute| *minute < at.minute),
             minute: at.minute,
             after: indexed.iter().copied().find(|minute| *minute > at.minute),
         };
+        if place.before.is_none() && place.after.is_some() {
+            fit(&transaction, volume, &indexed, true)?;
+        }
         let counts = Filling::new(&transaction, volume, place)?.walk(tree.as_ref(), observe, cancel)?;
         execute(
             &transaction,
@@ -229,7 +233,7 @@ impl Index {
     }
 
     /// Takes out the backups of selected volumes that are in the library no more. Returns how many.
-    fn remove_gone(&self, catalogue: &Catalogue, selection: &Selection) -> Result<usize> {
+    pub(super) fn remove_gone(&self, catalogue: &Catalogue, selection: &Selection) -> Result<usize> {
         let all = Selection::default();
         let kept: HashSet<(&[u8], &[u8], i64)> = members(catalogue, &all)
             .map(|(client, moment, item)| (client.name.as_bytes(), item.name.as_bytes(), moment.minute()))
@@ -356,22 +360,10 @@ fn indexed_minutes(connection: &Connection, volume: i64) -> Result<Vec<i64>> {
 /// Removes from a volume what was in none of the backups that are left.
 fn prune(transaction: &Transaction, volume: i64) -> Result<()> {
     let minutes = indexed_minutes(transaction, volume)?;
-    let range = ids(volume);
-    let (first, last) = (*range.start(), *range.end());
     if minutes.is_empty() {
         forget_blocks(transaction, volume)?;
     } else {
-        let mut select = transaction
-            .prepare_cached("SELECT DISTINCT directory FROM block WHERE id BETWEEN ? AND ?")
-            .map_err(failed)?;
-        let directories = select.query_map([first, last], |row| row.get(0)).map_err(failed)?;
-        let directories: Vec<i64> = directories.collect::<rusqlite::Result<_>>().map_err(failed)?;
-        for id in directories {
-            let mut directory = Directory::load(transaction, id)?;
-            directory.keep_only(&minutes);
-            // Nothing is added, so no number is taken.
-            directory.save(transaction, &mut (last + 1))?;
-        }
+        fit(transaction, volume, &minutes, false)?;
     }
     // From the leaves on.
     let mut leaves = transaction
@@ -381,7 +373,25 @@ fn prune(transaction: &Transaction, volume: i64) -> Result<()> {
              AND NOT EXISTS (SELECT 1 FROM directory AS child WHERE child.parent = directory.id)",
         )
         .map_err(failed)?;
-    while leaves.execute([first, last]).map_err(failed)? > 0 {}
+    let range = ids(volume);
+    while leaves.execute([range.start(), range.end()]).map_err(failed)? > 0 {}
+    Ok(())
+}
+
+/// Fits all rows of a volume to the backups of these minutes; see [`Directory::fit`].
+fn fit(transaction: &Transaction, volume: i64, minutes: &[i64], is_exact: bool) -> Result<()> {
+    let range = ids(volume);
+    let mut select = transaction
+        .prepare_cached("SELECT DISTINCT directory FROM block WHERE id BETWEEN ? AND ?")
+        .map_err(failed)?;
+    let directories = select.query_map([range.start(), range.end()], |row| row.get(0)).map_err(failed)?;
+    let directories: Vec<i64> = directories.collect::<rusqlite::Result<_>>().map_err(failed)?;
+    for id in directories {
+        let mut directory = Directory::load(transaction, id)?;
+        directory.fit(minutes, is_exact);
+        // Nothing is added, so no number is taken.
+        directory.save(transaction, &mut range.end().clone())?;
+    }
     Ok(())
 }
 
@@ -454,7 +464,7 @@ impl<'a> Filling<'a> {
                     first_error.get_or_insert(error);
                 }
             }
-            if self.counts.entries % REPORT_ENTRIES == 0 {
+            if self.counts.entries.is_multiple_of(REPORT_ENTRIES) {
                 observe(self.counts.entries);
             }
         }

@@ -90,6 +90,9 @@ impl Folder {
         if !EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)) {
             return;
         }
+        if is_part(&path) {
+            return;
+        }
         let Some(metadata) = entry.metadata().ok().filter(fs::Metadata::is_file) else { return };
         // A path that is not UTF-8 cannot be a key.
         let below = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
@@ -102,6 +105,19 @@ impl Folder {
             found.entry(client.clone()).or_default().entry(moment).or_default().push(item);
         }
     }
+}
+
+/// Whether a file is a part of a VMDK, as VMware calls them (`disk-flat.vmdk`, `disk-s001.vmdk`), and the descriptor
+/// lies beside it: then it is that which is the image.
+fn is_part(path: &Path) -> bool {
+    let Some((disk, part)) = path.file_name().and_then(|name| name.to_str()?.rsplit_once('-')) else {
+        return false;
+    };
+    let Some(part) = part.strip_suffix(".vmdk") else { return false };
+    let number = part.strip_prefix(['s', 'f']).unwrap_or_default();
+    let is_number = number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number || ["flat", "delta", "ctk", "sesparse"].contains(&part))
+        && path.with_file_name(format!("{disk}.vmdk")).is_file()
 }
 
 fn is_folder(entry: &DirEntry) -> bool {

@@ -45,11 +45,6 @@ impl Location {
         self.names.last()
     }
 
-    /// The place `name` in this one.
-    pub fn join(&self, name: &Name) -> Location {
-        Location { names: self.names.iter().chain([name]).cloned().collect() }
-    }
-
     /// The encoded form, without a slash around it.
     pub fn encoded(&self) -> String {
         let names: Vec<String> = self.names.iter().map(encode).collect();
@@ -105,7 +100,7 @@ mod tests {
     #[test]
     fn any_bytes_have_one_form_and_come_back() {
         let name = Name::new(&b"a \xff%\"<>?#\r\n\\..x"[..]).unwrap();
-        let place = Location::default().join(&Name::new(&b"c"[..]).unwrap()).join(&name);
+        let place = Location { names: vec![Name::new(&b"c"[..]).unwrap(), name] };
 
         let encoded = place.encoded();
 

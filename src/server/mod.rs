@@ -7,8 +7,9 @@
 //! Nothing is answered before somebody has shown who they are, but the page itself, which holds nothing of
 //! anybody's. Requests that read the library run on threads of their own, so many at once; bodies are read from the
 //! backup as the client takes them.
+#![allow(unused_qualifications, reason = "what utoipa makes of its attributes has them")]
 
-mod access;
+pub mod access;
 mod api;
 mod body;
 mod dav;

@@ -9,7 +9,12 @@ use utoipa::ToSchema;
 
 /// An answer that is an error. Its texts may quote a guest: they are made safe to print, and are never HTML.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Details>);
+
+/// What a problem says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Details {
     /// `urn:spelunk:` and the kind.
     r#type: String,
     /// The HTTP status.
@@ -36,7 +41,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of the request itself: `kind` in the form of [`kind_name`].
     pub fn new(status: StatusCode, kind: &str, title: impl Into<String>) -> Problem {
-        Problem {
+        Problem(Box::new(Details {
             r#type: format!("urn:spelunk:{kind}"),
             status: status.as_u16(),
             title: title.into(),
@@ -45,19 +50,21 @@ impl Problem {
             hint: None,
             retry_after: None,
             len: None,
-        }
+        }))
     }
 
     /// With what the user can do about it.
     #[must_use]
-    pub fn hint(self, hint: impl Into<String>) -> Problem {
-        Problem { hint: Some(hint.into()), ..self }
+    pub fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.0.hint = Some(hint.into());
+        self
     }
 
     /// With the seconds after which to try again.
     #[must_use]
-    pub fn retry_after(self, seconds: u64) -> Problem {
-        Problem { retry_after: Some(seconds), ..self }
+    pub fn retry_after(mut self, seconds: u64) -> Problem {
+        self.0.retry_after = Some(seconds);
+        self
     }
 
     /// Something in the request that cannot be.
@@ -99,12 +106,14 @@ impl Problem {
     /// A range outside of the `len` bytes that there are.
     pub fn no_such_range(len: u64) -> Problem {
         let status = StatusCode::RANGE_NOT_SATISFIABLE;
-        Problem { len: Some(len), ..Problem::new(status, "range", "There are no such bytes") }
+        let mut problem = Problem::new(status, "range", "There are no such bytes");
+        problem.0.len = Some(len);
+        problem
     }
 
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
@@ -112,10 +121,11 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
         let kind = error.kind();
         let mut chain = error.chain().map(|link| escape::message(&link.to_string()).into_owned());
-        let detail = chain.next();
-        let causes = chain.collect();
-        let retry_after = (kind == ErrorKind::WorkerLost).then_some(1);
-        Problem { detail, causes, retry_after, ..Problem::new(status(kind), kind_name(kind), title(kind)) }
+        let mut problem = Problem::new(status(kind), kind_name(kind), title(kind));
+        problem.0.detail = chain.next();
+        problem.0.causes = chain.collect();
+        problem.0.retry_after = (kind == ErrorKind::WorkerLost).then_some(1);
+        problem
     }
 }
 
@@ -126,10 +136,11 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(range) = self.len.and_then(|len| HeaderValue::from_str(&format!("bytes */{len}")).ok()) {
+        if let Some(range) = self.0.len.and_then(|len| HeaderValue::from_str(&format!("bytes */{len}")).ok())
+        {
             headers.insert(header::CONTENT_RANGE, range);
         }
         response

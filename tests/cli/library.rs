@@ -113,6 +113,31 @@ fn an_image_that_cannot_be_opened_hides_no_other() {
 }
 
 #[test]
+fn parts_of_a_split_disk_are_left_to_its_descriptor() {
+    if !fixture::can_be_made() || !skip::unless_found(&["qemu-img"]) {
+        return;
+    }
+    let library = Directory::new().expect("a directory");
+    let image = add(&library, "dave/disk.vmdk", fixture::plain().path().as_ref(), FIRST);
+    let raw = add(&library, "disk", &image, FIRST);
+    for kind in ["monolithicFlat", "twoGbMaxExtentSparse"] {
+        let image = image.with_file_name(format!("{kind}.vmdk"));
+        let options = format!("subformat={kind}");
+        let words = ["convert", "-f", "raw", "-O", "vmdk", "-o", &options];
+        let paths = [&raw, &image].map(|path| path.to_str().expect("a path in UTF-8"));
+        tool::run("qemu-img", words.into_iter().chain(paths)).expect("qemu-img");
+    }
+    let orphan = add(&library, "dave/orphan-flat.vmdk", &raw, FIRST);
+
+    let latest = of(&library, &["ls", "dave/latest"]);
+
+    let names = ["disk.vmdk", "monolithicFlat.vmdk", "orphan-flat.vmdk", "twoGbMaxExtentSparse.vmdk"];
+    assert_eq!(latest.success().lines().collect::<Vec<_>>(), names, "{}", orphan.display());
+    let file = of(&library, &["cat", "dave/latest/monolithicFlat.vmdk/docs/a.txt"]);
+    assert_eq!(file.success(), "aaaa");
+}
+
+#[test]
 fn what_is_no_directory_is_no_library() {
     let missing = spelunk(["ls", "--library", "/nowhere/at/all"]);
     let file = spelunk(["ls", "--library", "/etc/passwd"]);

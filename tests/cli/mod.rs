@@ -3,7 +3,8 @@
 mod archive;
 mod cat;
 mod find;
-
+mod index;
+mod hostile;
 mod info;
 mod library;
 mod ls;
@@ -12,6 +13,7 @@ mod mount;
 mod ntfs;
 mod program;
 mod urbackup;
+mod user;
 
 use crate::fixture;
 use crate::program::path;

@@ -21,7 +21,20 @@ fn program_alone_prints_its_help() {
 fn every_command_teaches_by_examples() {
     let help = spelunk(["--help"]);
 
-    for name in ["info", "ls", "cat", "find", "manifest", "doctor", "completions", "mount", "umount"] {
+    for name in [
+        "info",
+        "ls",
+        "cat",
+        "find",
+        "manifest",
+        "doctor",
+        "completions",
+        "mount",
+        "umount",
+        "index",
+        "search",
+        "versions",
+    ] {
         assert!(help.text().lines().any(|line| line.trim_start().starts_with(name)), "{name}");
         let ended = spelunk([name, "--help"]);
         assert!(ended.success().contains(&format!("Examples:\n  spelunk {name}")), "{}", ended.text());

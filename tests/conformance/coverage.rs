@@ -8,6 +8,10 @@ const COVERAGE: &[(&str, &[&str])] = &[
     ("container/raw", &["gen-ext4-default-A", "dfvfs-mbr"]),
     ("container/vhd", &["gen-vhd-fixed-vhd-A", "gen-vhd-dynamic-vhd-A", "gen-urb-incr2-vhd-A"]),
     ("container/vhdz", &["gen-urb-zfull-vhdz-A", "gen-urb-zfull-vhdxz-A", "gen-urb-zincr1-vhdz-A"]),
+    ("container/qcow2", &["gen-qcow2-v2-qcow2-A", "gen-qcow2-child-qcow2-A", "gen-qcow2-extl2-qcow2-A"]),
+    ("container/vmdk", &["gen-vmdk-flat-vmdk-A", "gen-vmdk-2gbsparse-vmdk-A", "gen-vmdk-stream-vmdk-A"]),
+    // The corpus has none: `containers.rs` makes them.
+    ("container/vdi", &[]),
     ("container/vhdx", &["gen-vhdx-fixed-vhdx-A", "gen-vhdx-dynamic-32m-vhdx-A", "gen-urb-incr2-vhdx-A"]),
     ("partition/mbr", &["gen-mbr-logical-raw-A", "dfvfs-mbr"]),
     ("partition/gpt", &["gen-gpt-mixed-raw-A", "gen-gpt-primary-destroyed-raw-A"]),

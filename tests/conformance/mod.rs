@@ -4,6 +4,7 @@
 //! Each image is read twice: by `spelunk manifest`, and through a real FUSE mount that is walked with
 //! ordinary system calls.
 
+mod containers;
 mod coverage;
 mod known;
 mod mounted;

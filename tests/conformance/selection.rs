@@ -3,7 +3,7 @@
 use spelunk_testkit::corpus::Image;
 
 /// Containers that Spelunk opens, by the extensions of the corpus' files.
-const CONTAINERS: &[&str] = &["raw", "img", "vhd", "vhdx", "vhdz", "vhdxz"];
+const CONTAINERS: &[&str] = &["raw", "img", "vhd", "vhdx", "vhdz", "vhdxz", "qcow2", "vmdk"];
 
 /// Filesystems and kinds of disks that Spelunk opens, as the corpus' index calls them. The other volumes
 /// of a mixed disk stand in the table of known differences.

@@ -27,7 +27,7 @@ pub struct DiskInfo {
 pub struct LayerInfo {
     /// Index of the image file that the layer is read from.
     pub source: u32,
-    /// Format: `raw`, `vhd`, `vhdz`, `vhdx`.
+    /// Format: `raw`, `vhd`, `vhdz`, `vhdx`, `qcow2`, `vmdk`, `vdi`.
     pub format: String,
     /// Variant: `fixed`, `dynamic`, `differencing`, `zstd`, ...; empty when there is just one.
     pub variant: String,
@@ -46,12 +46,13 @@ pub struct LayerInfo {
 /// How an image names its parent. The ids decide; the names only help to find it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRef {
-    /// The id that the parent must have, in [`LayerInfo::id`]'s form.
+    /// The id that the parent must have, in [`LayerInfo::id`]'s form; empty when only its name is known (QCOW2).
     pub id: String,
     /// Another id that will do (VHDX's `parent_linkage2`); empty when there is none.
     pub alternative_id: String,
     /// What stands in the image as the parent's path, most useful first, `/` between components. Hostile:
-    /// only base names and the name of the directory just above may be used, never the path.
+    /// only base names and the name of the directory just above may be used, never the path. With an id,
+    /// `*.EXTENSION` stands for all files with that extension, and `../*.EXTENSION` for those in the directory above.
     pub paths: Vec<String>,
 }
 

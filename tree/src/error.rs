@@ -168,6 +168,11 @@ impl Error {
         self.0.object.as_deref()
     }
 
+    /// Bytes of this error's own texts, without those of its causes.
+    pub fn text_bytes(&self) -> usize {
+        self.0.message.len() + self.0.object.as_ref().map_or(0, |object| object.len())
+    }
+
     /// The byte offset this error was seen at.
     pub fn offset(&self) -> Option<u64> {
         self.0.offset

@@ -191,6 +191,22 @@ pub enum Listed {
     },
 }
 
+impl Listed {
+    /// Bytes of memory that it takes, about: what is kept of a hostile tree is bounded by these.
+    pub fn memory_bytes(&self) -> usize {
+        // What an error takes besides its texts: allocations are rounded up.
+        const ERROR_BYTES: usize = 160;
+        size_of::<Listed>()
+            + match self {
+                Listed::Entry { entry, .. } => entry.name.as_bytes().len(),
+                Listed::Broken { name, error, .. } => {
+                    let texts: usize = error.chain().map(|error| error.text_bytes() + ERROR_BYTES).sum();
+                    name.as_ref().map_or(0, |name| name.as_bytes().len()) + texts
+                }
+            }
+    }
+}
+
 /// A page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -198,6 +214,13 @@ pub struct Page {
     pub entries: Vec<Listed>,
     /// Where the next page begins; `None` at the end of the directory.
     pub next: Option<Cursor>,
+}
+
+impl Page {
+    /// Bytes of memory that its entries take, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.iter().map(Listed::memory_bytes).sum()
+    }
 }
 
 /// An extended attribute.

@@ -169,6 +169,9 @@ impl Pages {
         self.cache.get((self.owner, number), PAGE_BYTES, || {
             let start = number.saturating_mul(PAGE_BYTES);
             let len = self.file.size().saturating_sub(start).min(PAGE_BYTES);
+            if len == 0 {
+                return Ok(Vec::new());
+            }
             let mut bytes = vec![0; index(len)?];
             self.file.read_at(start, &mut bytes)?;
             Ok(bytes)

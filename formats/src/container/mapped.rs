@@ -13,6 +13,8 @@ pub(crate) enum Origin {
     Zero,
     /// The parent's disk, at the same position; zeros past the parent's end.
     Parent,
+    /// The layer's file, compressed: [`Map::unpack`] knows.
+    Packed,
 }
 
 /// Some bytes of a virtual disk with one origin.
@@ -30,6 +32,11 @@ pub(crate) trait Map: Send + Sync {
     /// The origin of the first 1 to `len` of the `len` bytes (1 or more, all within the disk) from
     /// `offset` on. Data that the file does not have is an error.
     fn stretch(&self, offset: u64, len: u64) -> Result<Stretch>;
+
+    /// Fills `buffer` from `offset` on, where all is [`Origin::Packed`].
+    fn unpack(&self, _offset: u64, _buffer: &mut [u8]) -> Result<()> {
+        Err(Error::internal("compressed bytes in a format that has none"))
+    }
 }
 
 /// A virtual disk as its tables map it.
@@ -81,7 +88,9 @@ impl<M: Map> Mapped<M> {
 fn continues(stretch: Stretch, next: Stretch) -> bool {
     match (stretch.origin, next.origin) {
         (Origin::File(offset), Origin::File(next)) => offset.checked_add(stretch.len) == Some(next),
-        (Origin::Zero, Origin::Zero) | (Origin::Parent, Origin::Parent) => true,
+        (Origin::Zero, Origin::Zero)
+        | (Origin::Parent, Origin::Parent)
+        | (Origin::Packed, Origin::Packed) => true,
         _ => false,
     }
 }
@@ -101,6 +110,7 @@ impl<M: Map> ReadAt for Mapped<M> {
             rest = behind;
             match stretch.origin {
                 Origin::File(from) => self.file.read_at(from, part),
+                Origin::Packed => self.map.unpack(position, part),
                 Origin::Zero => {
                     part.fill(0);
                     Ok(())
@@ -118,8 +128,9 @@ impl<M: Map> ReadAt for Mapped<M> {
     fn runs(&self, offset: u64, len: u64, runs: &mut Vec<Run>) -> Result<()> {
         self.walk(offset, len, &mut |position, stretch| match stretch.origin {
             Origin::File(from) => self.file.runs(from, stretch.len, runs),
-            Origin::Zero => {
-                push_run(runs, Run { len: stretch.len, place: Place::Zero });
+            Origin::Zero | Origin::Packed => {
+                let place = if stretch.origin == Origin::Zero { Place::Zero } else { Place::Opaque };
+                push_run(runs, Run { len: stretch.len, place });
                 Ok(())
             }
             Origin::Parent => {

@@ -12,15 +12,19 @@ mod cache;
 mod chain;
 mod mapped;
 mod parent;
+pub mod qcow2;
 pub mod raw;
+mod unpack;
+pub mod vdi;
 pub mod vhd;
 pub mod vhdx;
 pub mod vhdz;
+pub mod vmdk;
 
-pub use chain::{Disk, ParentSource, open};
+pub use chain::{Disk, ParentSource, open, open_at};
 
 use cache::Cache;
-use spelunk_tree::{LayerInfo, ReadAt, Result};
+use spelunk_tree::{LayerInfo, ParentRef, ReadAt, Result};
 use std::sync::Arc;
 
 /// One container format.
@@ -40,7 +44,8 @@ pub struct Format {
 
 /// All formats in the order they are probed. `raw` takes everything, so it is last; `vhd` may be
 /// recognised by its end alone, so it comes after those with a magic at their beginning.
-pub static FORMATS: &[Format] = &[vhdz::FORMAT, vhdx::FORMAT, vhd::FORMAT, raw::FORMAT];
+pub static FORMATS: &[Format] =
+    &[vhdz::FORMAT, vhdx::FORMAT, qcow2::FORMAT, vmdk::FORMAT, vdi::FORMAT, vhd::FORMAT, raw::FORMAT];
 
 /// Bytes of allocation tables and bitmaps that all layers of a disk together keep in memory: the tables of
 /// 4 TiB in blocks of 2 MiB, or some thousand blocks' bitmaps.
@@ -54,10 +59,13 @@ const BLOCKS_BYTES_MAX: u64 = 16 << 20;
 const DECODING_BYTES_MAX: u64 = 12 << 20;
 
 /// What the layers of one disk share.
+#[derive(Clone)]
 pub struct Context {
     pages: Arc<Cache>,
     blocks: Arc<Cache>,
     is_wrapped: bool,
+    /// The internal snapshot (QCOW2) that is to be opened in place of the disk as it is now, by id or name.
+    snapshot: Option<String>,
 }
 
 impl Context {
@@ -66,17 +74,21 @@ impl Context {
             pages: Arc::new(Cache::new(PAGES_BYTES_MAX, u64::MAX)),
             blocks: Arc::new(Cache::new(BLOCKS_BYTES_MAX, DECODING_BYTES_MAX)),
             is_wrapped: false,
+            snapshot: None,
         }
     }
 
     /// The same for the file inside a compressed container.
     fn wrapped(&self) -> Context {
-        Context { pages: self.pages.clone(), blocks: self.blocks.clone(), is_wrapped: true }
+        Context { is_wrapped: true, ..self.clone() }
     }
 }
 
 /// Joins a differencing image to its parent's contents.
 pub type Join = Box<dyn FnOnce(Arc<dyn ReadAt>) -> Result<Arc<dyn ReadAt>>>;
+
+/// Joins the files that a disk's bytes lie in.
+pub type JoinParts = Box<dyn FnOnce(Vec<Arc<dyn ReadAt>>) -> Result<Content>>;
 
 /// What opening one layer gave.
 pub struct Opened {
@@ -84,6 +96,8 @@ pub struct Opened {
     pub info: LayerInfo,
     /// Logical sector size in bytes, when the layer says.
     pub sector_bytes: Option<u32>,
+    /// What changes whenever the contents change (VDI), for children that remember it; empty when there is none.
+    pub stamp: String,
     /// Its contents.
     pub content: Content,
 }
@@ -95,5 +109,34 @@ pub enum Content {
     /// Another container (VHDZ): to be probed again.
     Wrapped(Arc<dyn ReadAt>),
     /// A disk but for what its parent, [`LayerInfo::parent`], has.
-    Child(Join),
+    Child(Child),
+    /// A disk whose bytes lie in other files (VMDK): [`Content::Whole`] or [`Content::Child`] once they are joined.
+    Split(Vec<Part>, JoinParts),
+}
+
+/// A differencing image, and how its parent is known.
+pub struct Child {
+    /// The format that the parent must have, by its row's name; `None`: whichever its probe finds.
+    pub format: Option<&'static str>,
+    /// Whether no two images have the same id, so that one that comes twice means a circle.
+    pub has_unique_ids: bool,
+    /// What the parent's [`Opened::stamp`] was when the child was made; empty: nobody knows. A note tells of another.
+    pub stamp: String,
+    /// Makes the disk.
+    pub join: Join,
+}
+
+impl Child {
+    /// A child whose parent has the child's own format and a unique id.
+    pub(crate) fn by_id(format: &'static str, join: Join) -> Child {
+        Child { format: Some(format), has_unique_ids: true, stamp: String::new(), join }
+    }
+}
+
+/// A file that some of a disk's bytes lie in.
+pub struct Part {
+    /// How to find it: there is no id.
+    pub wanted: ParentRef,
+    /// Whether a file of its name can be it.
+    pub check: fn(file: &dyn ReadAt) -> Result<()>,
 }

@@ -44,6 +44,11 @@ fn clean_path(text: &str) -> String {
     path.get(start..).unwrap_or_default().to_owned()
 }
 
+/// The file's name of each path alone, of images that know no unique id: the file must lie beside them.
+pub(crate) fn file_names<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    clean_paths(texts).iter().map(|path| base_name(path).to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
 /// The last component of a path.
 pub(crate) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
@@ -63,6 +68,11 @@ mod tests {
         assert_eq!(paths[0], "./ab.vhd");
         assert!(paths[1].len() <= PATH_BYTES_MAX);
         assert_eq!(base_name(&paths[1]), "disk.vhd");
+    }
+
+    #[test]
+    fn file_names_have_no_directories_whatever_separates_them() {
+        assert_eq!(file_names(["../a/b.img", "..\\a\\c.img", "d.img", "/", ""]), ["b.img", "c.img", "d.img"]);
     }
 
     #[test]

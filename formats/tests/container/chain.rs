@@ -151,7 +151,7 @@ fn longest_chain_is_read_and_a_longer_one_is_over_the_limit() {
 fn files_that_are_no_images_are_one_clear_error() {
     let cases: [(&[u8], &str); 4] = [
         (b"", "empty"),
-        (b"QFI\xFB\0\0\0\x03", "QCOW"),
+        (b"QFI\xFB\0\0\0\x03", "truncated inside its header"),
         (b"\x1F\x8B\x08rest", "gzip"),
         (b"PK\x03\x04rest", "ZIP"),
     ];

@@ -14,21 +14,24 @@ fn shell(script: &str, arguments: &[&Path]) {
 }
 
 fn is_ours(file: &str) -> bool {
-    [".vhd", ".vhdx", ".vhdz", ".vhdxz"].iter().any(|end| file.trim_end_matches(".zst").ends_with(end))
+    [".vhd", ".vhdx", ".vhdz", ".vhdxz", ".qcow2", ".vmdk"]
+        .iter()
+        .any(|end| file.trim_end_matches(".zst").ends_with(end))
 }
 
-/// Each VHD, VHDX and VHDZ of the corpus: id, path, virtual size, hash of the virtual disk.
+/// Each image of the corpus in a container: id, path, virtual size, hash of the virtual disk.
 fn unpacked(shared: &Path, scratch: &Path) -> Vec<(String, PathBuf, u64, String)> {
     let index = std::fs::read_to_string(shared.join("corpus/index.tsv")).unwrap();
     let mut images = Vec::new();
     let archive = scratch.join("gen-disks-A");
     std::fs::create_dir_all(&archive).unwrap();
     let packed = shared.join("corpus/images/gen-disks-A.tar.zst");
-    let wanted = "zstd -dcq --long=28 \"$1\" | tar -C \"$2\" -xSf - --wildcards '*.vhd*'";
+    let wanted = "zstd -dcq --long=28 \"$1\" | tar -C \"$2\" -xSf - --wildcards '*.vhd*' '*.qcow2' '*.vmdk'";
     shell(wanted, &[&packed, &archive]);
     for row in index.lines().skip(1) {
         let column: Vec<&str> = row.split('\t').collect();
-        if !is_ours(column[1]) {
+        // Parts of images that are split over several files are no images.
+        if !is_ours(column[1]) || column[3] == "aux" {
             continue;
         }
         let path = match column[1].split_once("::") {

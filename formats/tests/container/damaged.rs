@@ -1,9 +1,10 @@
 //! Images with flipped bytes and cut ends: an error or bytes, soon, and never a panic.
 
 use super::make::{
-    BLOCK_TABLE, LogChange, LogEntry, METADATA, MIB, Packing, Vhd, Vhdx, seal_vhd, seal_vhdx, vhdz,
+    BLOCK_TABLE, LogChange, LogEntry, METADATA, MIB, Packing, Vdi, Vhd, Vhdx, seal_vhd, seal_vhdx, vhdz,
 };
-use super::support::{Image, Parents, Rng, noise, open_with};
+use super::support::{Image, Parents, Rng, Scratch, noise, open_with};
+use super::tools::{has_qemu, qemu_img, run};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -142,4 +143,74 @@ fn damaged_vhdzs_are_harmless() {
     let len = image.len();
     let targets = vec![0..50, 50..len, len - 48..len];
     damage(&Victim { image, parents: Vec::new(), targets, seal: |_| {} }, 5000, 3);
+}
+
+#[test]
+fn damaged_qcow2s_are_harmless() {
+    if !has_qemu() {
+        return;
+    }
+    let scratch = Scratch::new("damaged-qcow2");
+    for (seed, options) in
+        [(4, "cluster_size=512"), (5, "compression_type=zstd,cluster_size=4k"), (6, "extended_l2=on")]
+    {
+        std::fs::write(scratch.0.join("base.img"), noise(300_000, 8)).unwrap();
+        qemu_img(&scratch.0, &format!("create -q -f qcow2 -F raw -b base.img -o {options} a.qcow2 300k"));
+        let writes =
+            ["-c", "write -q -P 3 0 70k", "-c", "write -q -c -P 4 128k 64k", "-c", "write -z 200k 40k"];
+        run(&scratch.0, "qemu-io", &[&writes[..], &["a.qcow2"]].concat());
+        qemu_img(&scratch.0, "snapshot -c name a.qcow2");
+        let image = std::fs::read(scratch.0.join("a.qcow2")).unwrap();
+        let at = |at: usize| u64::from_be_bytes(image[at..at + 8].try_into().unwrap()) as usize;
+        let (l1, snapshots) = (at(40), at(64));
+        let l2 = at(l1) & 0x00FF_FFFF_FFFF_FE00;
+        let targets =
+            vec![0..112, 112..300, l1..l1 + 64, l2..l2 + 128, snapshots..image.len().min(snapshots + 80)];
+        let parents = vec![Image::memory(noise(300_000, 8))];
+        damage(&Victim { image, parents, targets, seal: |_| {} }, 1500, seed);
+    }
+}
+
+#[test]
+fn damaged_vdis_are_harmless() {
+    let blocks = |seed| vec![(3, noise(4096, seed)), (0, noise(4096, seed + 1))];
+    let parent = Vdi { blocks: blocks(1), ..Vdi::new(9 * 4096, 4096) };
+    let child = Vdi { blocks: blocks(5), zeros: vec![1], ..Vdi::child(&parent) };
+    let parents = vec![Image::memory(parent.build())];
+    let targets = vec![64..80, 340..348, 360..400, 424..440, Vdi::MAP..Vdi::MAP + 40];
+    damage(&Victim { image: child.build(), parents, targets, seal: |_| {} }, 5000, 7);
+}
+
+#[test]
+fn damaged_vmdks_are_harmless() {
+    if !has_qemu() {
+        return;
+    }
+    let scratch = Scratch::new("damaged-vmdk");
+    qemu_img(&scratch.0, "create -q -f vmdk base.vmdk 1M");
+    qemu_img(&scratch.0, "create -q -f vmdk -F vmdk -b base.vmdk child.vmdk");
+    run(&scratch.0, "qemu-io", &["-f", "vmdk", "-c", "write -q -P 5 100k 300k", "child.vmdk"]);
+    qemu_img(&scratch.0, "convert -f vmdk -O vmdk -o subformat=streamOptimized child.vmdk stream.vmdk");
+    let read = |name| std::fs::read(scratch.0.join(name)).unwrap();
+    let parents = vec![Image::memory(read("base.vmdk"))];
+    for (name, seed) in [("child.vmdk", 8), ("stream.vmdk", 9)] {
+        let image = read(name);
+        let sector = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize * 512;
+        let directory = sector(56);
+        let (table, text) = (sector(directory), sector(28));
+        let grain = sector(table + 8);
+        let targets =
+            vec![0..80, text..text + 400, directory..directory + 8, table..table + 64, grain..grain + 40];
+        damage(&Victim { image, parents: parents.clone(), targets, seal: |_| {} }, 2500, seed);
+    }
+}
+
+#[test]
+fn damaged_descriptors_are_harmless() {
+    let text = "# Disk DescriptorFile\nversion=1\nCID=0000abcd\nparentCID=ffffffff\ncreateType=\"custom\"\n\
+        RW 8 FLAT \"a-flat.vmdk\" 4\nRW 7 ZERO\nRW 9 FLAT \"b-flat.vmdk\" 0\n# end\n";
+    let parents = vec![Image::memory(noise(20_000, 1)), Image::memory(noise(9 * 512, 2))];
+    let image = text.as_bytes().to_vec();
+    let targets = vec![21..image.len(), 21..image.len()];
+    damage(&Victim { image, parents, targets, seal: |_| {} }, 5000, 10);
 }

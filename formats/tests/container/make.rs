@@ -471,3 +471,99 @@ fn record(image: &mut Vec<u8>, mode: u32, payload: &[u8]) {
     image.extend(mode.to_le_bytes());
     image.extend_from_slice(payload);
 }
+
+// ---- VDI ----
+
+/// A VDI to be written.
+#[derive(Clone)]
+pub struct Vdi {
+    /// 1 dynamic, 2 fixed, 4 differencing.
+    pub kind: u32,
+    pub size: u64,
+    pub block_bytes: usize,
+    /// Bytes before each block.
+    pub extra_bytes: usize,
+    pub id: [u8; 16],
+    pub stamp: [u8; 16],
+    pub parent_id: [u8; 16],
+    pub parent_stamp: [u8; 16],
+    /// Blocks in the order in which they are stored: number, contents.
+    pub blocks: Vec<(usize, Vec<u8>)>,
+    /// Blocks that are zeros.
+    pub zeros: Vec<usize>,
+}
+
+impl Vdi {
+    /// Where the block map is.
+    pub const MAP: usize = 512;
+
+    pub fn new(size: u64, block_bytes: usize) -> Vdi {
+        Vdi {
+            kind: 1,
+            size,
+            block_bytes,
+            extra_bytes: 0,
+            id: [0xA1; 16],
+            stamp: [0xB1; 16],
+            parent_id: [0; 16],
+            parent_stamp: [0; 16],
+            blocks: Vec::new(),
+            zeros: Vec::new(),
+        }
+    }
+
+    /// A child of `parent` with an id of its own.
+    pub fn child(parent: &Vdi) -> Vdi {
+        let next = |id: [u8; 16]| id.map(|byte| byte + 1);
+        Vdi {
+            kind: 4,
+            id: next(parent.id),
+            stamp: next(parent.stamp),
+            parent_id: parent.id,
+            parent_stamp: parent.stamp,
+            blocks: Vec::new(),
+            zeros: Vec::new(),
+            ..parent.clone()
+        }
+    }
+
+    pub fn build(&self) -> Vec<u8> {
+        let count = (self.size as usize).div_ceil(self.block_bytes);
+        let data = (Vdi::MAP + count * 4).next_multiple_of(512);
+        let mut image = vec![0; data];
+        put(&mut image, 0, b"<<< Oracle VM VirtualBox Disk Image >>>\n");
+        let numbers: [(usize, u32); 12] = [
+            (64, 0xBEDA_107F),
+            (68, 0x0001_0001),
+            (72, 400),
+            (76, self.kind),
+            (340, Vdi::MAP as u32),
+            (344, data as u32),
+            (360, 512),
+            (376, self.block_bytes as u32),
+            (380, self.extra_bytes as u32),
+            (384, count as u32),
+            (388, self.blocks.len() as u32),
+            (464, 512),
+        ];
+        for (at, number) in numbers {
+            put(&mut image, at, &number.to_le_bytes());
+        }
+        put(&mut image, 368, &self.size.to_le_bytes());
+        for (number, id) in [self.id, self.stamp, self.parent_id, self.parent_stamp].iter().enumerate() {
+            put(&mut image, 392 + number * 16, id);
+        }
+        image[Vdi::MAP..Vdi::MAP + count * 4].fill(0xFF);
+        for &block in &self.zeros {
+            put(&mut image, Vdi::MAP + block * 4, &(u32::MAX - 1).to_le_bytes());
+        }
+        for (place, (block, contents)) in self.blocks.iter().enumerate() {
+            put(&mut image, Vdi::MAP + block * 4, &(place as u32).to_le_bytes());
+            image.resize(image.len() + self.extra_bytes, 0xEE);
+            let end = image.len() + self.block_bytes;
+            image.extend_from_slice(contents);
+            image.resize(end, 0xEE);
+        }
+        image
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::make::{LOG, MIB, put, seal_vhdx};
 use super::support::{Scratch, line, noise, open_path};
+use super::tools::has_qemu;
 use std::path::Path;
 use std::process::Command;
 
@@ -42,7 +43,7 @@ const CASES: &[(&str, &str)] = &[
 
 #[test]
 fn images_of_qemu_have_the_bytes_of_their_source() {
-    if !is_there() {
+    if !has_qemu() {
         return;
     }
     let scratch = Scratch::new("qemu");
@@ -66,15 +67,6 @@ fn images_of_qemu_have_the_bytes_of_their_source() {
             assert_eq!(opened.disk.layers[0].notes, Vec::<String>::new());
         }
     }
-}
-
-/// Whether qemu-img is there, which is said where it is not.
-fn is_there() -> bool {
-    let is_there = Command::new("qemu-img").arg("--version").output().is_ok();
-    if !is_there {
-        spelunk_testkit::skip::because("qemu-img is not installed");
-    }
-    is_there
 }
 
 fn qemu(program: &str, arguments: &[&str], image: &Path) {
@@ -103,7 +95,7 @@ fn forget_changes(path: &Path) {
 
 #[test]
 fn log_of_qemu_is_replayed_as_qemu_replays_it() {
-    if !is_there() {
+    if !has_qemu() {
         return;
     }
     let scratch = Scratch::new("qemu-log");

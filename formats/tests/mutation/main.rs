@@ -2,7 +2,8 @@
 //! and is the same on each run, but for the images, which the machine's mkfs tools make.
 //!
 //! `SPELUNK_FUZZ_SECONDS` is the time for all seeds together (10). A failure names its case; with
-//! `SPELUNK_FUZZ_CASE=NAME:NUMBER` the test runs just that one.
+//! `SPELUNK_FUZZ_CASE=NAME:NUMBER` the test runs just that one. `SPELUNK_FUZZ_SEEDS` names a directory to leave the
+//! images in, for `fuzz/run`.
 
 #![allow(clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![allow(clippy::panic, clippy::unwrap_used)]
@@ -19,6 +20,7 @@ use spelunk_formats::container::ParentSource;
 use spelunk_formats::disk;
 use spelunk_formats::guest::Options;
 use spelunk_tree::{ParentRef, ReadAt, Result};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -56,6 +58,10 @@ fn mutated_images_neither_panic_nor_hang_nor_eat_memory() {
     assert!(!made.is_empty(), "not one seed could be made");
     let budget = Duration::from_secs_f64(seconds / made.len() as f64);
     for (seed, bytes) in made {
+        if let Some(directory) = std::env::var_os("SPELUNK_FUZZ_SEEDS") {
+            let name = format!("{}-{}-{}.img", seed.container, seed.guest, seed.name);
+            std::fs::write(Path::new(&directory).join(name), &bytes).unwrap();
+        }
         let bytes = Arc::new(bytes);
         let whole = open_and_walk(Arc::new(Mutated::new(bytes.clone(), Vec::new())));
         assert_eq!(whole.errors, 0, "{} is not sound: {:?}", seed.name, whole.first_error);

@@ -100,6 +100,19 @@ pub const SEEDS: &[Seed] = &[
         mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vpc -o force_size=on raw.img disk.img"),
     container("vhdx", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
         mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vhdx -o block_size=1M raw.img disk.img"),
+    container("qcow2", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
+        mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O qcow2 -o cluster_size=4k raw.img disk.img
+        qemu-img snapshot -c one disk.img"),
+    Seed { name: "qcow2-zstd", ..container("qcow2", &["mkfs.fat", "mcopy", "qemu-img"],
+        "mkfs.fat -F 12 -s 2 -C raw.img 4096; mcopy -s -i raw.img src/* ::/
+        qemu-img convert -c -f raw -O qcow2 -o compression_type=zstd,extended_l2=on raw.img disk.img") },
+    container("vdi", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
+        mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vdi raw.img disk.img"),
+    container("vmdk", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
+        mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vmdk raw.img disk.img"),
+    Seed { name: "vmdk-stream", ..container("vmdk", &["mkfs.fat", "mcopy", "qemu-img"],
+        "mkfs.fat -F 12 -s 2 -C raw.img 4096; mcopy -s -i raw.img src/* ::/
+        qemu-img convert -f raw -O vmdk -o subformat=streamOptimized raw.img disk.img") },
     container("vhdz", &["mkfs.fat", "mcopy", "qemu-img", "python3"], VHDZ),
 ];
 

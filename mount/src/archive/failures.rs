@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 /// Failures that are kept with path and reason; the others are counted.
 const KEPT_MAX: usize = 10_000;
+/// Bytes of their paths and reasons: a path may have two million.
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Something that is not in the archive as it is in the tree.
 #[derive(Clone, Debug)]
@@ -44,13 +46,18 @@ impl Outcome {
 pub struct Failures {
     pub kept: Vec<Failure>,
     pub count: u64,
+    /// Bytes of what is kept.
+    bytes: usize,
     names: ErrorsName,
 }
 
 impl Failures {
     pub fn add(&mut self, failure: Failure) {
         self.count += 1;
-        if self.kept.len() < KEPT_MAX {
+        let texts: usize = failure.error.chain().map(Error::text_bytes).sum();
+        let bytes = self.bytes + failure.path.len() + texts;
+        if self.kept.len() < KEPT_MAX && bytes <= KEPT_BYTES_MAX {
+            self.bytes = bytes;
             self.kept.push(failure);
         }
     }

@@ -33,7 +33,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn open(image: &Path, options: &OpenOptions) -> Result<Link> {
         let mut chain = Chain::new(open_image(image)?, image);
-        let (running, opening) = Running::start(&mut chain, options.show_metafiles, options.deadline)?;
+        let (running, opening) = Running::start(&mut chain, options)?;
         let images = chain.complete();
         Ok(Link {
             opening,
@@ -123,8 +123,7 @@ impl Link {
     fn running(&self) -> Result<Arc<Running>> {
         self.keeper.running(|| {
             let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-            let (running, opening) =
-                Running::start(&mut chain, self.options.show_metafiles, self.options.deadline)?;
+            let (running, opening) = Running::start(&mut chain, &self.options)?;
             if opening != self.opening {
                 return Err(Error::new(ErrorKind::Storage, "the image has changed since it was opened"));
             }

@@ -22,8 +22,8 @@ pub(super) type Place = (NodeId, Cursor);
 /// looks around; the last ones keep the thread ahead of any program.
 const WAITING_MIN: usize = 4;
 const WAITING_MAX: usize = 128;
-/// Entries that may wait, about 6 MiB of them. The last answer may bring some more.
-const WAITING_ENTRIES_MAX: usize = 16 * 1024;
+/// Bytes of memory that waiting pages may take: some 16,000 ordinary entries. The last answer may bring some more.
+const WAITING_BYTES_MAX: usize = 6 << 20;
 /// Entries of one page: as many as can be, since the nodes of one large directory may lie all over a volume,
 /// which is read through for each page.
 const PAGE_ENTRIES: usize = limits::PAGE_ENTRIES_MAX;
@@ -113,8 +113,8 @@ struct State {
     expected: Vec<Place>,
     /// What was asked for ahead and has not been taken. `None` is on its way.
     pages: HashMap<Place, Option<Page>>,
-    /// Entries in `pages`.
-    entries: usize,
+    /// Bytes of memory that `pages` take.
+    bytes: usize,
     /// How many pages may wait; 0 as long as nobody walks.
     waiting_max: usize,
     has_thread: bool,
@@ -154,7 +154,7 @@ impl ListAhead {
             self.start_thread(&mut state);
             return Taken::Missed { walks: state.waiting_max > 0 };
         };
-        state.entries = state.entries.saturating_sub(page.entries.len());
+        state.bytes = state.bytes.saturating_sub(page.memory_bytes());
         state.keep_rest(place.0, &mut page, max);
         state.waiting_max = state.waiting_max.saturating_mul(2).min(WAITING_MAX);
         if state.wants_more() {
@@ -198,7 +198,7 @@ impl Shared {
 impl State {
     /// How many places may be asked for now.
     fn room(&self) -> usize {
-        if self.entries >= WAITING_ENTRIES_MAX {
+        if self.bytes >= WAITING_BYTES_MAX {
             return 0;
         }
         self.waiting_max.saturating_sub(self.pages.len()).min(ASKED_MAX)
@@ -220,7 +220,7 @@ impl State {
             None => {
                 self.expected.clear();
                 self.pages.retain(|_, page| page.is_none());
-                self.entries = 0;
+                self.bytes = 0;
                 self.waiting_max = 0;
             }
         }
@@ -249,9 +249,9 @@ impl State {
     }
 
     fn put(&mut self, place: Place, page: Page) {
-        self.entries = self.entries.saturating_add(page.entries.len());
+        self.bytes = self.bytes.saturating_add(page.memory_bytes());
         let replaced = self.pages.insert(place, Some(page)).flatten();
-        self.entries = self.entries.saturating_sub(replaced.map_or(0, |page| page.entries.len()));
+        self.bytes = self.bytes.saturating_sub(replaced.map_or(0, |page| page.memory_bytes()));
     }
 
     /// Takes the next places to ask for. The further pages of a large directory are asked for by themselves:

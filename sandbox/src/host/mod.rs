@@ -25,18 +25,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Bytes of a snapshot's name: QEMU makes none longer than 255.
+pub const SNAPSHOT_BYTES_MAX: usize = 1024;
+
 /// How a disk is opened.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// Show the files in which filesystems keep themselves (`$MFT`, ...).
     pub show_metafiles: bool,
+    /// Open the image as this one of the snapshots in it was (QCOW2), by its id or else its name; at most
+    /// [`SNAPSHOT_BYTES_MAX`] bytes.
+    pub snapshot: Option<String>,
     /// How long one request may take before the worker is given up.
     pub deadline: Duration,
 }
 
 impl Default for OpenOptions {
     fn default() -> OpenOptions {
-        OpenOptions { show_metafiles: false, deadline: Duration::from_secs(30) }
+        OpenOptions { show_metafiles: false, snapshot: None, deadline: Duration::from_secs(30) }
     }
 }
 

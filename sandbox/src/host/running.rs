@@ -2,6 +2,7 @@
 
 use super::line::{Answer, Line, Lost};
 use super::process::{self, Process};
+use super::{OpenOptions, SNAPSHOT_BYTES_MAX};
 use crate::parents::Chain;
 use crate::wire::{Malformed, Opening, ParentQuestion, Request, Status, Wire};
 use spelunk_tree::{Error, ErrorKind, Result};
@@ -20,15 +21,11 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a worker and has it open `chain`, which is made longer by the parents that it asks for.
-    pub(crate) fn start(
-        chain: &mut Chain,
-        show_metafiles: bool,
-        timeout: Duration,
-    ) -> Result<(Running, Opening)> {
-        let deadline = Instant::now() + timeout;
+    pub(crate) fn start(chain: &mut Chain, options: &OpenOptions) -> Result<(Running, Opening)> {
+        let deadline = Instant::now() + options.deadline;
         let (process, lines) = process::start(deadline)?;
         let line = lines.first().ok_or_else(|| Error::internal("a worker without channels"))?;
-        let opening = open(line, chain, show_metafiles, deadline).map_err(|failure| match failure {
+        let opening = open(line, chain, options, deadline).map_err(|failure| match failure {
             Failure::Refused(error) => error,
             Failure::Lost(lost) => worker_lost(lost, &process, "opening the image"),
         })?;
@@ -124,10 +121,19 @@ impl From<Malformed> for Failure {
 }
 
 /// The dialogue of opening: the worker may ask for parents, again and again, until the deadline.
-fn open(line: &Line, chain: &mut Chain, show_metafiles: bool, deadline: Instant) -> Result<Opening, Failure> {
+fn open(
+    line: &Line,
+    chain: &mut Chain,
+    options: &OpenOptions,
+    deadline: Instant,
+) -> Result<Opening, Failure> {
     chain.begin();
     let image = chain.image(0).ok_or_else(|| Failure::Refused(Error::internal("a chain of nothing")))?;
-    let request = Request::Open { size: image.size, show_metafiles };
+    let OpenOptions { show_metafiles, snapshot, .. } = options.clone();
+    if snapshot.as_ref().is_some_and(|name| name.len() > SNAPSHOT_BYTES_MAX) {
+        return Err(Failure::Refused(Error::limit("a snapshot's name that no snapshot has")));
+    }
+    let request = Request::Open { size: image.size, show_metafiles, snapshot };
     let mut answer = line.exchange(&request, Some(&image.file), &mut [], deadline).map_err(Failure::Lost)?;
     loop {
         match answer.status {

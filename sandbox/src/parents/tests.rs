@@ -139,7 +139,33 @@ fn candidates_are_bounded() {
     let paths: Vec<String> = (0..100).map(|index| format!("d/file {index}.vhd")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
 
-    assert_eq!(candidates(&wanted(&paths), 2).len(), CANDIDATES_MAX);
+    let storage = Storage::new();
+    let place = |name| directory_of(&storage.at(name)).unwrap();
+    let places = [place("backup-1/full.vhd"), place("backup-2/child.vhd")];
+
+    assert_eq!(candidates(&wanted(&paths), &places).len(), CANDIDATES_MAX);
+}
+
+#[test]
+fn parent_that_only_an_id_names_is_any_file_with_the_extension_beside_or_above() {
+    let storage = Storage::new();
+    for name in ["machine/b.vdi", "machine/a.VDI", "machine/Snapshots/{1}.vdi", "machine/Snapshots/x.img"] {
+        storage.write(name, name);
+    }
+    storage.write("outside.vdi", "outside");
+    symlink(storage.at("outside.vdi"), storage.at("machine/link.vdi")).unwrap();
+    let find = |id: &str| {
+        let mut chain = storage.chain("machine/Snapshots/{1}.vdi");
+        let wanted = ParentRef { id: id.into(), ..wanted(&["*.vdi", "../*.vdi"]) };
+        let mut found = Vec::new();
+        while let Some(image) = chain.next_candidate(0, &wanted).unwrap() {
+            found.push(contents(&image));
+        }
+        found
+    };
+
+    assert_eq!(find("an id"), ["machine/Snapshots/{1}.vdi", "machine/a.VDI", "machine/b.vdi"]);
+    assert_eq!(find(""), [""; 0]);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Errors on the wire.
 
-use super::{Decoded, Decoder, Encoder, Malformed, Wire, decode_choice, encode_choice};
+use super::{Decoded, Decoder, Encoder, Malformed, Wire, decode_choice, encode_choice, prefix};
 use spelunk_tree::{Error, ErrorKind};
 
 /// Causes below an error that are told.
 const CAUSES_MAX: usize = 16;
+
+/// Bytes of all texts of an error and its causes: some lines. Hosts keep errors by the thousand.
+const ERROR_BYTES_MAX: usize = 4096;
 
 impl Wire for ErrorKind {
     fn encode(&self, out: &mut Encoder) {
@@ -20,10 +23,16 @@ impl Wire for Error {
     fn encode(&self, out: &mut Encoder) {
         let count = self.chain().take(CAUSES_MAX).count();
         out.put(&u8::try_from(count).unwrap_or(0));
+        let mut left = ERROR_BYTES_MAX;
+        let mut cut = |text: &str| {
+            let text = prefix(text, left);
+            left = left.saturating_sub(text.len());
+            text.to_owned()
+        };
         for error in self.chain().take(CAUSES_MAX) {
             out.put(&error.kind());
-            out.text(error.message());
-            out.put(&error.object_name().map(String::from));
+            out.put(&cut(error.message()));
+            out.put(&error.object_name().map(&mut cut));
             out.put(&error.offset());
         }
     }
@@ -34,6 +43,9 @@ impl Wire for Error {
             return Err(Malformed("an error with too many causes"));
         }
         let links = (0..count).map(|_| decode_link(from)).collect::<Decoded<Vec<Error>>>()?;
+        if links.iter().map(Error::text_bytes).sum::<usize>() > ERROR_BYTES_MAX {
+            return Err(Malformed("an error with too much text"));
+        }
         links
             .into_iter()
             .rev()

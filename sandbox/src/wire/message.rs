@@ -103,7 +103,7 @@ impl Wire for LayerReport {
 pub(crate) enum Request {
     /// Open the image whose descriptor comes along. Answered by [`Opening`], after any number of
     /// [`Status::NeedParent`].
-    Open { size: u64, show_metafiles: bool },
+    Open { size: u64, show_metafiles: bool, snapshot: Option<String> },
     /// The answer to [`Status::NeedParent`]; the descriptor comes along.
     Parent { size: u64 },
     /// The answer to [`Status::NeedParent`] when there is none (left).
@@ -138,10 +138,11 @@ pub(crate) enum Request {
 impl Wire for Request {
     fn encode(&self, out: &mut Encoder) {
         match self {
-            Request::Open { size, show_metafiles } => {
+            Request::Open { size, show_metafiles, snapshot } => {
                 out.put(&0u8);
                 out.put(size);
                 out.put(show_metafiles);
+                out.put(snapshot);
             }
             Request::Parent { size } => {
                 out.put(&1u8);
@@ -192,7 +193,13 @@ impl Wire for Request {
     fn decode(from: &mut Decoder<'_>) -> Decoded<Request> {
         let verb = from.get::<u8>()?;
         match verb {
-            0 => return Ok(Request::Open { size: from.get()?, show_metafiles: from.get()? }),
+            0 => {
+                return Ok(Request::Open {
+                    size: from.get()?,
+                    show_metafiles: from.get()?,
+                    snapshot: from.get()?,
+                });
+            }
             1 => return Ok(Request::Parent { size: from.get()? }),
             2 => return Ok(Request::NoParent),
             12 => return Ok(Request::Metadata { lens: from.list(METADATA_MAX)?, is_full: from.get()? }),

@@ -104,7 +104,7 @@ fn extents() -> Extents {
 fn requests() -> Vec<Request> {
     let (tree, dir, stream) = (3, node(9), Some(name(b"s")));
     vec![
-        Request::Open { size: 5, show_metafiles: true },
+        Request::Open { size: 5, show_metafiles: true, snapshot: Some("before".into()) },
         Request::Parent { size: 6 },
         Request::NoParent,
         Request::Lookup { tree, dir, name: name(b"n") },
@@ -209,6 +209,25 @@ fn long_texts_are_cut_between_characters() {
     let cut = String::from_bytes(&out.bytes).unwrap();
 
     assert_eq!(cut.len(), TEXT_BYTES_MAX - 1);
+}
+
+#[test]
+fn errors_with_too_much_text_are_cut_when_sent_and_refused_when_received() {
+    let long = Error::corrupt("x".repeat(3000)).context("y".repeat(3000)).context("z");
+
+    let cut = Error::from_bytes(&long.to_bytes()).unwrap();
+
+    let lens: Vec<usize> = cut.chain().map(Error::text_bytes).collect();
+    assert_eq!(lens, [1, 3000, 1095]);
+    // The same, but for the cut: a count of links, each a kind, a text, no object and no offset.
+    let mut forged = Encoder { bytes: vec![2] };
+    for text in ["x".repeat(3000), "y".repeat(3000)] {
+        forged.put(&ErrorKind::Corrupt);
+        forged.put(&text);
+        forged.put(&None::<String>);
+        forged.put(&None::<u64>);
+    }
+    assert_eq!(Error::from_bytes(&forged.bytes), Err(Malformed("an error with too much text")));
 }
 
 #[test]

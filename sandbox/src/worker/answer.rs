@@ -66,9 +66,10 @@ impl Server {
 
     fn outcome(&self, received: Received, channel: &mut Channel) -> Result<Body> {
         match &received.request {
-            Request::Open { size, show_metafiles } => {
+            Request::Open { size, show_metafiles, snapshot } => {
                 let options = Options { show_metafiles: *show_metafiles };
-                self.open(received.descriptor, *size, &options, channel)
+                let image = received.descriptor.map(|descriptor| (descriptor, *size));
+                self.open(image, snapshot.as_deref(), &options, channel)
             }
             Request::Parent { .. } | Request::NoParent => Err(Error::internal("a parent for nothing")),
             Request::Lookup { tree, dir, name } => Ok(Body::of(&self.tree(*tree)?.lookup(*dir, name)?)),
@@ -109,15 +110,15 @@ impl Server {
 
     fn open(
         &self,
-        descriptor: Option<OwnedFd>,
-        size: u64,
+        image: Option<(OwnedFd, u64)>,
+        snapshot: Option<&str>,
         options: &Options,
         channel: &mut Channel,
     ) -> Result<Body> {
-        let descriptor = descriptor.ok_or_else(|| Error::internal("an image without its descriptor"))?;
+        let (descriptor, size) = image.ok_or_else(|| Error::internal("an image without its descriptor"))?;
         let cache = Arc::new(BlockCache::default());
         let image = Arc::new(ImageFile::new(descriptor, size, 0, cache.clone()));
-        let disk = disk::open(image, &mut HostParents { channel, cache }, options)?;
+        let disk = disk::open_at(image, snapshot, &mut HostParents { channel, cache }, options)?;
         let roots = disk.trees.iter().map(|tree| tree.as_ref().map(|tree| tree.root())).collect();
         let opening = Opening { info: disk.info.clone(), roots };
         self.disk.set(disk).map_err(|_| Error::internal("a second image for one worker"))?;

@@ -81,6 +81,7 @@ pub enum What {
 
 impl What {
     /// All that is logged.
+    #[cfg(test)]
     pub const ALL: [What; 14] = [
         What::Setup,
         What::Login,

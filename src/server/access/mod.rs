@@ -34,7 +34,6 @@ pub use accounts::Accounts;
 pub use audit::{Event, Kept, Outcome, What};
 pub use authenticate::{Peer, require};
 pub use clock::Clock;
-pub use csrf::Csrf;
 pub use error::Error;
 pub use principal::{Kind, Principal};
 pub use rights::{Action, Actions, Rights};

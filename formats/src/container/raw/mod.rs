@@ -16,10 +16,6 @@ pub const FORMAT: Format = Format {
 
 /// Beginnings of files that are no raw images, and what they are.
 const OTHERS: &[(&[u8], &str)] = &[
-    (b"QFI\xFB", "a QCOW image"),
-    (b"KDMV", "a VMDK image"),
-    (b"# Disk DescriptorFile", "a VMDK descriptor"),
-    (b"<<< ", "a VirtualBox (VDI) image"),
     (b"EVF\x09\x0D\x0A\xFF\x00", "an EWF (E01) image"),
     (b"EVF2\x0D\x0A\x81\x00", "an EWF (Ex01) image"),
     (b"\x28\xB5\x2F\xFD", "a file compressed with zstd"),
@@ -30,7 +26,7 @@ const OTHERS: &[(&[u8], &str)] = &[
 ];
 
 /// Bytes that the longest of [`OTHERS`] needs.
-const MAGIC_BYTES_MAX: u64 = 21;
+const MAGIC_BYTES_MAX: u64 = 8;
 
 fn open(file: Arc<dyn ReadAt>, _: &Context) -> Result<Opened> {
     if file.size() == 0 {
@@ -41,9 +37,15 @@ fn open(file: Arc<dyn ReadAt>, _: &Context) -> Result<Opened> {
     if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| start.starts_with(magic)) {
         return Err(Error::unsupported(format!("{what}, which Spelunk does not read")));
     }
+    Ok(as_it_is(file))
+}
+
+/// The file as a disk, whatever it begins with: for a parent that its child calls raw, where a guest may have
+/// written the beginning.
+pub(super) fn as_it_is(file: Arc<dyn ReadAt>) -> Opened {
     let info = LayerInfo {
         source: 0,
-        format: "raw".into(),
+        format: FORMAT.name.into(),
         variant: String::new(),
         size_bytes: file.size(),
         block_bytes: 0,
@@ -51,5 +53,5 @@ fn open(file: Arc<dyn ReadAt>, _: &Context) -> Result<Opened> {
         parent: None,
         notes: Vec::new(),
     };
-    Ok(Opened { info, sector_bytes: None, content: Content::Whole(file) })
+    Opened { info, sector_bytes: None, stamp: String::new(), content: Content::Whole(file) }
 }

@@ -14,7 +14,7 @@ mod locator;
 mod table;
 
 use super::mapped::Mapped;
-use super::{Content, Context, Format, Opened, raw};
+use super::{Child, Content, Context, Format, Opened, raw};
 use crate::slice::Slice;
 use footer::{DiskType, Footer, Found};
 use header::Header;
@@ -79,7 +79,7 @@ fn open_fixed(file: Arc<dyn ReadAt>, found: &Found) -> Result<Opened> {
         info.notes.push(format!("{behind} bytes behind the disk are not part of it"));
     }
     let disk = Slice::new(file, 0, size_bytes);
-    Ok(Opened { info, sector_bytes: None, content: Content::Whole(Arc::new(disk)) })
+    Ok(Opened { info, sector_bytes: None, stamp: String::new(), content: Content::Whole(Arc::new(disk)) })
 }
 
 fn open_dynamic(file: Arc<dyn ReadAt>, found: &Found, context: &Context) -> Result<Opened> {
@@ -97,13 +97,23 @@ fn open_dynamic(file: Arc<dyn ReadAt>, found: &Found, context: &Context) -> Resu
     info.notes.extend(found.note());
     if !is_differencing {
         let disk = Mapped::new(table, file, None);
-        return Ok(Opened { info, sector_bytes: None, content: Content::Whole(Arc::new(disk)) });
+        return Ok(Opened {
+            info,
+            sector_bytes: None,
+            stamp: String::new(),
+            content: Content::Whole(Arc::new(disk)),
+        });
     }
     info.parent = Some(locator::parent(&header, &*file)?);
     let join = |parent: Arc<dyn ReadAt>| -> Result<Arc<dyn ReadAt>> {
         Ok(Arc::new(Mapped::new(table, file, Some(parent))))
     };
-    Ok(Opened { info, sector_bytes: None, content: Content::Child(Box::new(join)) })
+    Ok(Opened {
+        info,
+        sector_bytes: None,
+        stamp: String::new(),
+        content: Content::Child(Child::by_id(FORMAT.name, Box::new(join))),
+    })
 }
 
 fn layer(footer: &Footer, variant: &str, block_bytes: u64) -> LayerInfo {

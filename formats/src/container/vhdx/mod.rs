@@ -18,7 +18,7 @@ mod region;
 mod table;
 
 use super::mapped::Mapped;
-use super::{Content, Context, Format, Opened};
+use super::{Child, Content, Context, Format, Opened};
 use header::Header;
 use metadata::Metadata;
 use region::Regions;
@@ -62,9 +62,12 @@ fn open(file: Arc<dyn ReadAt>, context: &Context) -> Result<Opened> {
         notes,
     };
     let content = if metadata.has_parent {
-        Content::Child(Box::new(|parent| Ok(Arc::new(Mapped::new(table, file, Some(parent))))))
+        Content::Child(Child::by_id(
+            FORMAT.name,
+            Box::new(|parent| Ok(Arc::new(Mapped::new(table, file, Some(parent))))),
+        ))
     } else {
         Content::Whole(Arc::new(Mapped::new(table, file, None)))
     };
-    Ok(Opened { info, sector_bytes: Some(metadata.sector_bytes), content })
+    Ok(Opened { info, sector_bytes: Some(metadata.sector_bytes), stamp: String::new(), content })
 }

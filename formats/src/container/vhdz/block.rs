@@ -1,7 +1,7 @@
 //! Records: one block each, stored, or packed with zlib or zstd.
 
 use crate::bytes::{add, count, index, le_u32};
-use flate2::{Decompress, FlushDecompress, Status};
+use crate::container::unpack;
 use spelunk_tree::{Error, ReadAt, Result};
 
 /// Length and mode.
@@ -18,8 +18,8 @@ pub(super) fn read(file: &dyn ReadAt, offset: u64, block_bytes: u64, needed: u64
     let block = match mode {
         MODE_STORED if count(payload.len()) <= block_bytes => payload,
         MODE_STORED => return Err(Error::corrupt("a stored block larger than a block").at(offset)),
-        MODE_ZLIB => unzlib(&payload, index(block_bytes)?).map_err(|error| error.at(offset))?,
-        MODE_ZSTD => unzstd(&payload, index(block_bytes)?).map_err(|error| error.at(offset))?,
+        MODE_ZLIB => unpack::zlib(&payload, index(block_bytes)?).map_err(|error| error.at(offset))?,
+        MODE_ZSTD => unpack::zstd(&payload, index(block_bytes)?).map_err(|error| error.at(offset))?,
         _ => return Err(Error::unsupported(format!("compression mode {mode}")).at(offset)),
     };
     if count(block.len()) < needed {
@@ -54,25 +54,4 @@ fn truncated(offset: u64) -> Error {
 /// More than what any packer makes of a block that cannot be packed.
 fn packed_bytes_max(block_bytes: u64) -> u64 {
     block_bytes.saturating_add(block_bytes / 8).saturating_add(4096)
-}
-
-/// The checksum (Adler-32) is verified by the decoder.
-fn unzlib(payload: &[u8], block_bytes: usize) -> Result<Vec<u8>> {
-    let mut block = vec![0; block_bytes];
-    let mut decoder = Decompress::new(true);
-    match decoder.decompress(payload, &mut block, FlushDecompress::Finish) {
-        Ok(Status::StreamEnd) => {}
-        Ok(_) => return Err(Error::corrupt("a zlib block that is cut off or too large")),
-        Err(error) => return Err(Error::corrupt(format!("a damaged zlib block: {error}"))),
-    }
-    block.truncate(index(decoder.total_out())?);
-    Ok(block)
-}
-
-fn unzstd(payload: &[u8], block_bytes: usize) -> Result<Vec<u8>> {
-    let mut block = vec![0; block_bytes];
-    let len = zstd::bulk::decompress_to_buffer(payload, &mut block)
-        .map_err(|error| Error::corrupt(format!("a damaged zstd block: {error}")))?;
-    block.truncate(len);
-    Ok(block)
 }

@@ -65,7 +65,7 @@ fn open(file: Arc<dyn ReadAt>, context: &Context) -> Result<Opened> {
         owner: context.blocks.owner(),
         file,
     };
-    Ok(Opened { info, sector_bytes: None, content: Content::Wrapped(Arc::new(inner)) })
+    Ok(Opened { info, sector_bytes: None, stamp: String::new(), content: Content::Wrapped(Arc::new(inner)) })
 }
 
 struct Header {

@@ -45,6 +45,15 @@ mod volume;
 mod volume_info;
 mod xattr;
 
+/// Doors for the fuzz targets, in their builds only.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// [`super::lznt1::decompress`].
+    pub fn lznt1(input: &[u8], output: &mut [u8]) -> spelunk_tree::Result<()> {
+        super::lznt1::decompress(input, output)
+    }
+}
+
 use super::{Guest, Options};
 use crate::extent::map_runs;
 use cache::Cache;

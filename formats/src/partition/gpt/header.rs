@@ -78,6 +78,17 @@ impl Header {
         mul(u64::from(self.entry_count), u64::from(self.entry_bytes))
     }
 
+    /// Where the entries of the backup begin, just before its header, as far as the primary knows.
+    pub fn alternate_entries_lba(&self, sector_bytes: u32) -> Option<u64> {
+        let sectors = self.table_bytes().ok()?.div_ceil(u64::from(sector_bytes.max(1)));
+        self.alternate_lba.checked_sub(sectors)
+    }
+
+    /// The same header with its entries in another place.
+    pub fn with_entries_at(&self, entries_lba: u64) -> Header {
+        Header { entries_lba, ..*self }
+    }
+
     /// Reads the entries, or what is there of them.
     ///
     /// # Errors

@@ -22,8 +22,9 @@ const PRIMARY_LBA: u64 = 1;
 
 /// What the disk's first sector says.
 enum FirstSector {
-    /// An MBR that protects a GPT, and the sectors that the disk had when it was written.
-    Protective { disk_sectors: u64 },
+    /// An MBR that protects a GPT, the sectors that the disk had when it was written, and where partitions begin
+    /// that it lists besides (a hybrid MBR, for systems that know no GPT).
+    Protective { disk_sectors: u64, others: Vec<u64> },
     /// An MBR that does not: a GPT that is there is a leftover.
     OtherTable,
     /// No MBR.
@@ -34,7 +35,9 @@ impl FirstSector {
     fn read(disk: &dyn ReadAt) -> Result<FirstSector> {
         Ok(match BootRecord::read(disk, 0)?.filter(BootRecord::is_table) {
             Some(record) => match record.protected_sectors() {
-                Some(disk_sectors) => FirstSector::Protective { disk_sectors },
+                Some(disk_sectors) => {
+                    FirstSector::Protective { disk_sectors, others: record.unprotected_starts() }
+                }
                 None => FirstSector::OtherTable,
             },
             None => FirstSector::Bare,
@@ -48,6 +51,8 @@ struct Copy {
     sector_bytes: u32,
     header: Header,
     entries: Entries,
+    /// Whether the entries are those of the other copy.
+    is_mixed: bool,
 }
 
 impl Copy {
@@ -56,7 +61,27 @@ impl Copy {
         let Some(header) = Header::read(disk, lba, sector_bytes)? else { return Ok(None) };
         let entries = header.read_entries(disk, sector_bytes)?;
         let is_confirmed = header.is_sound || entries.is_sound;
-        Ok(is_confirmed.then_some(Copy { lba, sector_bytes, header, entries }))
+        Ok(is_confirmed.then_some(Copy { lba, sector_bytes, header, entries, is_mixed: false }))
+    }
+
+    /// The same with the entries of the other copy, where these are what the header's checksum is of: damage may
+    /// have hit the entries of one copy and the header of the other.
+    fn mixed(&self, disk: &dyn ReadAt) -> Result<Option<Copy>> {
+        if !self.header.is_sound || self.entries.is_sound {
+            return Ok(None);
+        }
+        let entries_lba = match self.lba {
+            PRIMARY_LBA => self.header.alternate_entries_lba(self.sector_bytes),
+            _ => Some(PRIMARY_LBA.saturating_add(1)),
+        };
+        let Some(entries_lba) = entries_lba else { return Ok(None) };
+        let header = self.header.with_entries_at(entries_lba);
+        let entries = match header.read_entries(disk, self.sector_bytes) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+            other => other?,
+        };
+        let Copy { lba, sector_bytes, .. } = *self;
+        Ok(entries.is_sound.then_some(Copy { lba, sector_bytes, header, entries, is_mixed: true }))
     }
 
     fn is_sound(&self) -> bool {
@@ -81,11 +106,14 @@ fn read(disk: &dyn ReadAt, sector_bytes: Option<u32>) -> Result<Option<Partition
         notes.push("the GPT has no protective MBR".into());
     }
     let partitions = read_partitions(&copy, &mut notes);
+    if let FirstSector::Protective { others, .. } = &first_sector {
+        notes.extend(hybrid_note(others, &partitions, copy.sector_bytes));
+    }
     let id = guid::text(&copy.header.disk_guid);
     Ok(Some(Partitions { table: TABLE.name, id, sector_bytes: copy.sector_bytes, partitions, notes }))
 }
 
-/// The first sound copy, else the first at all; primaries come first.
+/// The first sound copy, else one with the entries of the other, else the first at all; primaries come first.
 fn best_copy(disk: &dyn ReadAt, sizes: &[u32], first_sector: &FirstSector) -> Result<Option<Copy>> {
     let mut damaged = Vec::new();
     for &sector_bytes in sizes {
@@ -100,6 +128,11 @@ fn best_copy(disk: &dyn ReadAt, sizes: &[u32], first_sector: &FirstSector) -> Re
                 Some(copy) if copy.is_sound() => return Ok(Some(copy)),
                 other => damaged.extend(other),
             }
+        }
+    }
+    for copy in &damaged {
+        if let Some(mixed) = copy.mixed(disk)? {
+            return Ok(Some(mixed));
         }
     }
     Ok(damaged.into_iter().next())
@@ -123,7 +156,7 @@ fn backup_lbas(disk: &dyn ReadAt, sector_bytes: u32, first_sector: &FirstSector)
         other => other.ok().flatten(),
     };
     let mut lbas = vec![last_lba(disk_sectors), primary.map(|header| header.alternate_lba)];
-    if let FirstSector::Protective { disk_sectors } = first_sector {
+    if let FirstSector::Protective { disk_sectors, .. } = first_sector {
         lbas.push(last_lba(*disk_sectors));
     }
     Ok(lbas.into_iter().flatten().filter(|lba| *lba > PRIMARY_LBA).collect())
@@ -137,10 +170,23 @@ fn notes_on(copy: &Copy) -> Vec<String> {
     if !copy.header.is_sound {
         notes.push("the checksum of the GPT's header is wrong".into());
     }
+    if copy.is_mixed {
+        notes.push("the GPT's entries are damaged, those of its other copy used".into());
+    }
     if !copy.entries.is_sound {
         notes.push("the checksum of the GPT's entries is wrong, or entries are missing".into());
     }
     notes
+}
+
+/// Partitions that stand in a hybrid MBR alone are not shown, as Linux does not show them.
+fn hybrid_note(others: &[u64], partitions: &[Partition], sector_bytes: u32) -> Option<String> {
+    let start_bytes = |lba: &u64| lba.saturating_mul(u64::from(sector_bytes));
+    let is_known = |start: u64| partitions.iter().any(|partition| partition.start_bytes == start);
+    let unknown = others.iter().map(start_bytes).filter(|start| !is_known(*start)).count();
+    (unknown > 0).then(|| {
+        format!("the hybrid MBR lists partitions that the GPT does not, which are not shown: {unknown}")
+    })
 }
 
 /// An entry that cannot be is left out with a note.

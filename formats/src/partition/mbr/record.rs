@@ -90,6 +90,13 @@ impl BootRecord {
         let protective = self.entries.iter().find(|entry| entry.partition_type == TYPE_GPT_PROTECTIVE)?;
         self.is_table().then(|| protective.range().end)
     }
+
+    /// Where partitions begin that are no protective ones.
+    pub fn unprotected_starts(&self) -> Vec<u64> {
+        let others =
+            self.used().filter(|(_, entry)| ![0, TYPE_GPT_PROTECTIVE].contains(&entry.partition_type));
+        others.map(|(_, entry)| entry.range().start).collect()
+    }
 }
 
 impl Entry {

@@ -55,7 +55,7 @@ fn what_is_below_a_directory_comes_before_what_is_beside_it() {
 
     assert_eq!(state.next_places(), [(node(3), Cursor(7))]);
     assert_eq!(state.next_places(), [start(30), start(31)]);
-    assert_eq!(state.entries, 2);
+    assert_eq!(state.bytes, page(&[30, 31], Some(7)).memory_bytes());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn what_was_listed_and_not_wanted_yet_is_kept() {
 
     assert_eq!(first, page(&[30, 31], Some(31)));
     assert_eq!(state.pages[&(node(3), Cursor(31))], Some(page(&[32], Some(32))));
-    assert_eq!(state.entries, 1);
+    assert_eq!(state.bytes, page(&[32], Some(32)).memory_bytes());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_wrong_guess_ends_it() {
 
     state.missed(start(99));
 
-    assert_eq!((state.next_places(), state.entries, state.waiting_max), (Vec::new(), 0, 0));
+    assert_eq!((state.next_places(), state.bytes, state.waiting_max), (Vec::new(), 0, 0));
     assert!(state.pages.is_empty());
 }
 
@@ -136,10 +136,10 @@ fn expectations_are_bounded_and_the_last_ones_are_forgotten() {
 }
 
 #[test]
-fn too_many_entries_waiting_stop_it() {
+fn too_much_waiting_stops_it() {
     let mut state = walk();
 
-    state.entries = WAITING_ENTRIES_MAX;
+    state.bytes = WAITING_BYTES_MAX;
 
     assert_eq!(state.room(), 0);
     assert!(!state.wants_more());

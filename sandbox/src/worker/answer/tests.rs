@@ -142,7 +142,7 @@ fn volume_without_a_tree_and_second_image_are_errors() {
         let answer = ask(&line, &Request::Attr { tree, node: node(1) }, &mut []);
         assert_eq!(kind_of(answer), Some(ErrorKind::Internal));
     }
-    let again = ask(&line, &Request::Open { size: 0, show_metafiles: false }, &mut []);
+    let again = ask(&line, &Request::Open { size: 0, show_metafiles: false, snapshot: None }, &mut []);
     assert_eq!(kind_of(again), Some(ErrorKind::Internal));
 }
 

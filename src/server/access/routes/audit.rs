@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// Lines of a page, unless another number is asked for.
 const LINES: u32 = 100;
@@ -19,7 +19,8 @@ const LINES: u32 = 100;
 const LINES_MAX: u32 = 1000;
 
 /// Which lines are wanted.
-#[derive(Deserialize, IntoParams)]
+// Named in full, as the handler's macro does.
+#[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Only this user's.

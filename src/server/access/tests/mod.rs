@@ -27,3 +27,10 @@ impl Drop for Folder {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+mod accounts;
+mod coming_in;
+mod shares;
+mod site;
+mod tokens;
+mod users;

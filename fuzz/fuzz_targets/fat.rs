@@ -1,0 +1,4 @@
+//! The filesystem FAT.
+#![no_main]
+
+spelunk_fuzz::image_target!(spelunk_fuzz::seal::nothing, |input: &[u8]| spelunk_fuzz::guest("fat", input));

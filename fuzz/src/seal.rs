@@ -1,0 +1,112 @@
+//! Checksums put right after a mutation, or nothing behind them would ever be reached.
+
+use crate::image::{HEAD, RECORD, Sparse};
+use spelunk_tree::ReadAt;
+
+/// Bytes that a checksum may cover here: more is left wrong.
+const COVERED_MAX: usize = 1 << 20;
+
+/// For formats without checksums.
+pub fn nothing(_: &mut [u8]) {}
+
+/// Writes into those sectors of the input that are there.
+fn put(input: &mut [u8], offset: u64, bytes: &[u8]) {
+    for (at, byte) in bytes.iter().enumerate() {
+        let position = offset + at as u64;
+        let Ok(sector) = u32::try_from(position / 512) else { return };
+        let records = input.get_mut(HEAD..).unwrap_or_default().chunks_exact_mut(RECORD);
+        if let Some(record) = records.rev().find(|record| record[..4] == sector.to_le_bytes()) {
+            record[4 + usize::try_from(position % 512).unwrap_or(0)] = *byte;
+        }
+    }
+}
+
+fn get(input: &[u8], offset: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len.min(COVERED_MAX)];
+    Sparse::parse(input).copy(offset, &mut bytes);
+    bytes
+}
+
+fn le_u32(bytes: &[u8], at: usize) -> usize {
+    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default();
+    usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(0)
+}
+
+fn le_u64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default())
+}
+
+/// Both headers of a GPT and their tables.
+pub fn gpt(input: &mut [u8]) {
+    let end = Sparse::parse(input).size();
+    for at in [512, 4096, end.saturating_sub(512), end.saturating_sub(4096)] {
+        let mut header = get(input, at, 512);
+        if !header.starts_with(b"EFI PART") {
+            continue;
+        }
+        let len = le_u32(&header, 80).saturating_mul(le_u32(&header, 84));
+        if len <= COVERED_MAX {
+            let sector_bytes = if at == 4096 || at == end.saturating_sub(4096) { 4096 } else { 512 };
+            let table = get(input, le_u64(&header, 72).saturating_mul(sector_bytes), len);
+            let sum = crc32fast::hash(&table).to_le_bytes();
+            put(input, at + 88, &sum);
+            header[88..92].copy_from_slice(&sum);
+        }
+        header[16..20].fill(0);
+        let sum = crc32fast::hash(&header[..le_u32(&header, 12).clamp(92, 512)]);
+        put(input, at + 16, &sum.to_le_bytes());
+    }
+}
+
+/// The footers of a VHD and the header of a dynamic one.
+pub fn vhd(input: &mut [u8]) {
+    let end = Sparse::parse(input).size();
+    for at in [0, end.saturating_sub(512)] {
+        let footer = get(input, at, 512);
+        if footer.starts_with(b"conectix") {
+            put(input, at + 64, &ones_complement(&footer, 64));
+            let offset = u64::from_be_bytes(footer[16..24].try_into().unwrap_or_default());
+            let header = get(input, offset, 1024);
+            if header.starts_with(b"cxsparse") && offset < end {
+                put(input, offset + 36, &ones_complement(&header, 36));
+            }
+        }
+    }
+}
+
+fn ones_complement(bytes: &[u8], own: usize) -> [u8; 4] {
+    let others = bytes.iter().enumerate().filter(|(at, _)| !(own..own + 4).contains(at));
+    (!others.fold(0u32, |sum, (_, byte)| sum.wrapping_add(u32::from(*byte)))).to_be_bytes()
+}
+
+/// Headers and region tables of a VHDX, and the entries of its log.
+pub fn vhdx(input: &mut [u8]) {
+    for (at, len) in [(64 << 10, 4096), (128 << 10, 4096), (192 << 10, 64 << 10), (256 << 10, 64 << 10)] {
+        seal_crc32c(input, at, len);
+    }
+    let records: Vec<Vec<u8>> =
+        input.get(HEAD..).unwrap_or_default().chunks_exact(RECORD).map(<[u8]>::to_vec).collect();
+    for record in records.iter().filter(|record| record[4..].starts_with(b"loge")) {
+        let len = le_u32(record, 4 + 8);
+        if len <= COVERED_MAX {
+            seal_crc32c(input, le_u32(record, 0) as u64 * 512, len.max(64));
+        }
+    }
+}
+
+/// A CRC-32C at byte 4 of a structure.
+fn seal_crc32c(input: &mut [u8], at: u64, len: usize) {
+    let mut bytes = get(input, at, len);
+    bytes[4..8].fill(0);
+    put(input, at + 4, &crc32c::crc32c(&bytes).to_le_bytes());
+}
+
+/// The superblock of ext. (Other structures have checksums by the feature `metadata_csum` only, and seeds without
+/// it reach behind all of these.)
+pub fn ext(input: &mut [u8]) {
+    const METADATA_CSUM: usize = 0x400;
+    let superblock = get(input, 1024, 1024);
+    if le_u32(&superblock, 0x64) & METADATA_CSUM != 0 {
+        put(input, 1024 + 1020, &(!crc32c::crc32c(&superblock[..1020])).to_le_bytes());
+    }
+}

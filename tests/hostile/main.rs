@@ -1,0 +1,43 @@
+//! Hostile guests and hostile workers: the parsers end, the jail holds, the host lives.
+//!
+//! This program is its own worker, which is why it has a main function: [`guests`] has images parsed by the real
+//! one, [`attacks`] and [`presenters`] by [`attacker`], which answers as a worker would that was taken over.
+
+#![allow(missing_docs, reason = "tests are named after what they show")]
+
+mod attacker;
+mod attacks;
+mod guests;
+mod measure;
+mod presenters;
+mod wire;
+
+use libtest_mimic::{Arguments, Trial};
+use spelunk_sandbox::WORKER_COMMAND;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some(WORKER_COMMAND) if attacker::is_wanted() => return attacker::main(),
+        Some(WORKER_COMMAND) => return spelunk_sandbox::worker_main(),
+        Some(attacks::HOST_COMMAND) => return attacks::host(),
+        _ => {}
+    }
+    let mut arguments = Arguments::from_args();
+    // Memory and time are measured.
+    arguments.test_threads.get_or_insert(1);
+    let tests: Vec<Trial> = TESTS.iter().map(|(name, test)| Trial::test(*name, || catch(test))).collect();
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+fn catch(test: &fn()) -> Result<(), libtest_mimic::Failed> {
+    std::panic::catch_unwind(test).map_err(|_| "see above".into())
+}
+
+const TESTS: &[(&str, fn())] = &[
+    ("guests::every_image_ends_in_time_and_memory", guests::corpus),
+    ("guests::mutated_images_end_in_time_and_memory", guests::mutated),
+    ("attacks::every_answer_that_a_worker_could_give_is_survived", attacks::all),
+    ("presenters::walks_and_archives_of_forged_trees_are_bounded", presenters::walks_and_archives),
+    ("presenters::mount_of_forged_trees_lives_and_serves_others", presenters::mounted),
+];
