@@ -5,12 +5,12 @@ use super::indexer::Indexer;
 use super::problem::Problem;
 use super::state::App;
 use super::tls::{self, Identity, Tls};
-use super::{api, dav, layers, shared};
+use super::{api, dav, layers, page, shared};
 use crate::index::Index;
 use crate::library::{Library, Place};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::any;
+use axum::routing::{any, get};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
@@ -166,7 +166,14 @@ fn router(app: &Arc<App>) -> Router {
         .route("/dav/", any(dav::dav))
         .route("/dav/{*path}", any(dav::dav))
         .route_layer(user.clone());
+    // Windows asks the root what it speaks, and looks from there on.
+    let root = any(dav::dav).layer(user.clone()).get(page::index);
     Router::new()
+        .route("/", root)
+        .merge(page::router())
+        .route("/s/{secret}", get(page::to_share))
+        .route("/s/{secret}/", get(page::index))
+        .nest("/s/{secret}", page::router())
         .nest("/api/v1", api::router().layer(user))
         .nest("/s/{secret}/api/v1", api::router().layer(from_fn_with_state(app.clone(), shared::require)))
         .merge(api::description())

@@ -18,6 +18,7 @@ mod indexer;
 mod layers;
 mod listen;
 mod location;
+mod page;
 mod problem;
 mod query;
 mod range;

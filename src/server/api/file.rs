@@ -64,14 +64,19 @@ pub async fn file(
     let who = principal.clone();
     let wanted = app.read(move |app| find(app, &who, location, &options)).await?;
     let version = version(&wanted);
+    let name = file_name(&wanted);
+    let content_type = headers::content_type(&name, disposition);
     let part = match version.answer(&request)? {
         Answer::Part(part) => Some(part),
         Answer::Whole => None,
-        Answer::NotModified => return Ok(version.not_modified()),
+        Answer::NotModified => {
+            // Browsers put what they get here in place of what they have: a policy, too.
+            let mut response = version.not_modified();
+            headers::confine(response.headers_mut(), &content_type);
+            return Ok(response);
+        }
     };
     let mut response = Response::new(Body::empty());
-    let name = file_name(&wanted);
-    let content_type = headers::content_type(&name, disposition);
     let headers = response.headers_mut();
     headers::confine(headers, &content_type);
     version.describe(headers, part.as_ref());
