@@ -41,9 +41,9 @@ use std::sync::atomic::AtomicBool;
 
 /// Opens backups like folders.
 ///
-/// Spelunk shows the files inside disk images (raw, VHD, VHDZ, VHDX). An image is opened read-only,
-/// always; what is in it is parsed by a jailed process; a name that could drive a terminal is printed
-/// escaped.
+/// Spelunk shows the files inside disk images (raw, VHD, VHDZ, VHDX, QCOW2, VMDK, VDI), and libraries of them. An
+/// image is opened read-only, always; what is in it is parsed by a jailed process; a name that could drive a
+/// terminal is printed escaped.
 #[derive(Parser)]
 #[command(name = "spelunk", version, after_help = EXAMPLES, after_long_help = EXAMPLES_LONG)]
 struct Cli {
@@ -57,7 +57,8 @@ Examples:
   spelunk ls -l disk.vhdz /home               look around
   spelunk find disk.vhdz --name '*.doc'       search
   spelunk cat disk.vhdz /etc/fstab > fstab    get a file out
-  spelunk zip disk.vhdz /home -o home.zip     get a directory out";
+  spelunk zip disk.vhdz /home -o home.zip     get a directory out
+  spelunk serve /srv/images                   all of that in a browser";
 
 const EXAMPLES_LONG: &str = "\
 Examples:
@@ -66,6 +67,7 @@ Examples:
   spelunk find disk.vhdz --name '*.doc'       search
   spelunk cat disk.vhdz /etc/fstab > fstab    get a file out
   spelunk zip disk.vhdz /home -o home.zip     get a directory out
+  spelunk serve /srv/images                   all of that in a browser
 
 Paths inside an image:
   A disk with one volume shows that volume's root as /. With several, / holds one directory per

@@ -1,15 +1,14 @@
 //! Archives of any part of the library, streamed.
 
-use super::download::Download;
+use super::download::{Asker, Download};
 use super::file::{etag, links};
-use crate::server::access::{Action, Peer, Principal, What};
+use crate::server::access::{Action, Principal, What};
 use crate::server::body;
 use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
 use crate::server::problem::Problem;
 use crate::server::range::{Answer, CACHE_CONTROL, Version};
 use crate::server::state::App;
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -153,14 +152,13 @@ fn choose(app: &App, principal: &Principal, options: &Options, kind: &str) -> Re
         (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
 pub async fn zip(
     State(app): State<Arc<App>>,
-    Extension(principal): Extension<Principal>,
-    Extension(peer): Extension<Peer>,
+    asker: Asker,
     method: Method,
     request: HeaderMap,
     options: Options,
 ) -> Result<Response, Problem> {
     let compression = options.zip()?;
-    let who = principal.clone();
+    let who = asker.principal.clone();
     let common = options.common();
     let zip_options = zip::Options { common: common.clone(), compression };
     let (chosen, plan) = app
@@ -183,7 +181,7 @@ pub async fn zip(
     if method == Method::HEAD {
         return Ok(response);
     }
-    let download = Download::new(&app, What::Archive, &principal, peer, chosen.path.clone());
+    let download = Download::new(&app, What::Archive, &asker, chosen.path.clone());
     let permit = app.archives.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
     let tree = app.tree.clone();
     *response.body_mut() = body::of_writer(download.clone(), move |out| {
@@ -208,15 +206,14 @@ pub async fn zip(
         (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
 pub async fn tar(
     State(app): State<Arc<App>>,
-    Extension(principal): Extension<Principal>,
-    Extension(peer): Extension<Peer>,
+    asker: Asker,
     method: Method,
     request: HeaderMap,
     options: Options,
 ) -> Result<Response, Problem> {
     let level = options.level.and_then(|level| i32::try_from(level).ok()).unwrap_or(tar::DEFAULT_LEVEL);
     let tar_options = tar::Options { common: options.common(), zstd: Some(level) };
-    let who = principal.clone();
+    let who = asker.principal.clone();
     let chosen = app.read(move |app| choose(app, &who, &options, "tar")).await?;
     let version = Version { etag: chosen.etag.clone(), modified: None, len: None };
     if version.answer(&request)? == Answer::NotModified {
@@ -226,7 +223,7 @@ pub async fn tar(
     if method == Method::HEAD {
         return Ok(response);
     }
-    let download = Download::new(&app, What::Archive, &principal, peer, chosen.path.clone());
+    let download = Download::new(&app, What::Archive, &asker, chosen.path.clone());
     let permit = app.archives.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
     let tree = app.tree.clone();
     *response.body_mut() = body::of_writer(download.clone(), move |out| {

@@ -2,8 +2,30 @@
 
 use crate::server::access::{Access, Event, Outcome, Peer, Principal, What};
 use crate::server::body::{Ending, Failure};
+use crate::server::problem::Problem;
 use crate::server::state::App;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Who asks, and from where.
+pub struct Asker {
+    /// Who.
+    pub principal: Principal,
+    /// From where.
+    pub peer: Peer,
+}
+
+/// What stands in the extensions of every request that was let through.
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Asker, Problem> {
+        let principal = Principal::from_request_parts(parts, state).await?;
+        let peer = parts.extensions.get::<Peer>().copied();
+        Ok(Asker { principal, peer: peer.ok_or_else(Problem::unauthenticated)? })
+    }
+}
 
 /// A download that has begun.
 #[derive(Clone)]
@@ -15,8 +37,8 @@ pub struct Download {
 
 impl Download {
     /// One of what is at `path`.
-    pub fn new(app: &App, what: What, principal: &Principal, peer: Peer, path: Vec<u8>) -> Download {
-        let event = Event::new(what, principal.name(), Some(peer.0)).path(path);
+    pub fn new(app: &App, what: What, asker: &Asker, path: Vec<u8>) -> Download {
+        let event = Event::new(what, asker.principal.name(), Some(asker.peer.0)).path(path);
         Download { access: app.access.clone(), event, note: Arc::default() }
     }
 

@@ -1,7 +1,7 @@
 //! What is in a file.
 
-use super::download::Download;
-use crate::server::access::{Action, Peer, Principal, What};
+use super::download::{Asker, Download};
+use crate::server::access::{Action, Principal, What};
 use crate::server::body::{self, Stretch};
 use crate::server::headers::{self, Disposition};
 use crate::server::location::Location;
@@ -9,7 +9,6 @@ use crate::server::problem::Problem;
 use crate::server::query::Query;
 use crate::server::range::{Answer, CACHE_CONTROL, Version};
 use crate::server::state::App;
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -53,15 +52,14 @@ struct Wanted {
         (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
 pub async fn file(
     State(app): State<Arc<App>>,
-    Extension(principal): Extension<Principal>,
-    Extension(peer): Extension<Peer>,
+    asker: Asker,
     method: Method,
     request: HeaderMap,
     location: Location,
     Query(options): Query<Options>,
 ) -> Result<Response, Problem> {
     let disposition = if options.inline == 0 { Disposition::Attachment } else { Disposition::Inline };
-    let who = principal.clone();
+    let who = asker.principal.clone();
     let wanted = app.read(move |app| find(app, &who, location, &options)).await?;
     let version = version(&wanted);
     let name = file_name(&wanted);
@@ -87,7 +85,7 @@ pub async fn file(
     }
     if method != Method::HEAD {
         let range = part.unwrap_or(0..wanted.size);
-        let download = Download::new(&app, What::Download, &principal, peer, wanted.location.bytes());
+        let download = Download::new(&app, What::Download, &asker, wanted.location.bytes());
         let stretch =
             Stretch { tree: app.tree.clone(), node: wanted.found.node, stream: wanted.stream, range };
         *response.body_mut() = body::of_file(stretch, download);
