@@ -101,6 +101,9 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
         .map_err(|error| TreeError::from_io("handling signals", &error))?;
     let server = Server::bind(config).map_err(Error::image)?;
     error::say(&format!("listening at {}", server.url()));
+    for note in server.notes() {
+        error::say(&format!("note: {}", super::escape::message(&note)));
+    }
     if let Some(fingerprint) = server.fingerprint() {
         error::say(&format!("certificate SHA-256 {fingerprint}"));
     }

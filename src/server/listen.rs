@@ -104,6 +104,11 @@ impl Server {
         Ok(secret.map(|secret| format!("{}#/setup/{secret}", self.url())))
     }
 
+    /// What users should know of how the libraries are read.
+    pub fn notes(&self) -> Vec<String> {
+        self.app.library.notes()
+    }
+
     /// The certificate's SHA-256, when there is one.
     pub fn fingerprint(&self) -> Option<&str> {
         self.identity.as_ref().map(|identity| &*identity.fingerprint)

@@ -1,7 +1,7 @@
 //! Who was backed up, and when.
 
 use super::entry::{self, rfc3339, text};
-use crate::library::{Backup, Client};
+use crate::library::{Backup, Client, Details};
 use crate::server::access::{Action, Principal};
 use crate::server::location::{Location, encode};
 use crate::server::problem::Problem;
@@ -79,6 +79,42 @@ pub struct ItemSummary {
     /// Bytes that it takes up where it is stored, when that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<u64>,
+    /// What the program that made the backup wrote down of it, where that is to be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<ItemDetails>,
+}
+
+/// What the program that made a backup wrote down of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ItemDetails {
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// When it was complete, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// 0 for a full backup; of an incremental image, how many are below it down to the full one.
+    pub increment: u64,
+    /// Whether it is kept on purpose.
+    pub archived: bool,
+    /// Of an image: its volume as the client called it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
+    /// Of an incremental image: the moment of the one that it is the difference to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+}
+
+impl ItemDetails {
+    fn of(details: &Details) -> ItemDetails {
+        ItemDetails {
+            started: rfc3339(details.started),
+            finished: details.finished.map(rfc3339),
+            increment: details.increment,
+            archived: details.is_archived,
+            volume: details.volume.clone(),
+            parent: details.parent.map(|moment| moment.name()),
+        }
+    }
 }
 
 impl Moment {
@@ -106,6 +142,7 @@ impl BackupSummary {
             name: text(&item.name),
             path: entry::below(&path, &item.name),
             stored_bytes: item.stored_bytes,
+            details: item.details.as_deref().map(ItemDetails::of),
         };
         let items = backup.items.iter().map(item).collect();
         BackupSummary { moment: Moment::of(backup), items, path }
