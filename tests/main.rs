@@ -7,6 +7,7 @@
 mod bad_input;
 mod cli;
 mod conformance;
+mod limits;
 mod mounts;
 mod program;
 mod tidy;

@@ -7,6 +7,7 @@ use crate::jail::{self, Jail};
 use crate::wire::{Encoder, Wire, whole};
 use crate::worker;
 use spelunk_tree::{Error, ErrorKind, Result};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -186,7 +187,7 @@ impl ProvenLayer {
             self.note(format!("open: {}", targets.join(", ")), targets.iter().all(is_channel));
         }
         if self.name == "empty root"
-            && let Ok(entries) = std::fs::read_dir(format!("/proc/{worker}/root/"))
+            && let Ok(entries) = std::fs::read_dir(Path::new(&format!("/proc/{worker}")).join("root").join("."))
         {
             let count = entries.count();
             self.note(format!("entries in the root: {count}"), count == 0);
