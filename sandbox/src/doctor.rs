@@ -187,7 +187,8 @@ impl ProvenLayer {
             self.note(format!("open: {}", targets.join(", ")), targets.iter().all(is_channel));
         }
         if self.name == "empty root"
-            && let Ok(entries) = std::fs::read_dir(Path::new(&format!("/proc/{worker}")).join("root").join("."))
+            && let Ok(entries) =
+                std::fs::read_dir(Path::new(&format!("/proc/{worker}")).join("root").join("."))
         {
             let count = entries.count();
             self.note(format!("entries in the root: {count}"), count == 0);
