@@ -9,6 +9,7 @@ mod bad_input;
 mod cli;
 mod conformance;
 mod fixture;
+mod limits;
 mod mounts;
 mod program;
 mod tidy;

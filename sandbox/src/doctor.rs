@@ -4,9 +4,10 @@
 use crate::host::process::{self, Process};
 use crate::jail::attempts::{self, ATTEMPTS, Attempt, Prepared};
 use crate::jail::{self, Jail};
-use crate::wire::Wire;
+use crate::wire::{Encoder, Wire, whole};
 use crate::worker;
 use spelunk_tree::{Error, ErrorKind, Result};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,15 @@ impl Denial {
     }
 }
 
+/// What came of trying every system call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EveryCall {
+    /// How many numbers were tried: all but those that a worker may call.
+    pub tried: u32,
+    /// Those that did not kill.
+    pub survived: Vec<u32>,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -62,16 +72,31 @@ const UNJAILED: &str = "unjailed";
 /// How long an attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A layer as a worker reported it, and what the kernel says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenLayer {
+    /// Its name, a few lower-case words.
+    pub name: String,
+    /// Whether it holds: the worker says so, and nothing that the kernel says contradicts it.
+    pub in_force: bool,
+    /// What it gives, or why it is missing.
+    pub detail: String,
+    /// What the kernel says of the living worker, a line each. Empty where it tells nothing, or not to this user.
+    pub evidence: Vec<String>,
+}
+
 /// The layers of a worker that is started for this, compared with what the kernel says of it.
 ///
 /// # Errors
 /// `Denied` when there can be no jail, `WorkerLost` when the worker does not start.
-pub fn doctor() -> Result<Vec<LayerReport>> {
+pub fn doctor() -> Result<Vec<ProvenLayer>> {
     let (process, _lines) = process::start(Instant::now() + TIMEOUT)?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid))
-        .map_err(|cause| Error::from_io("reading the worker's status", &cause))?;
-    let layers = process.layers.iter().map(|layer| confirmed(layer, &status));
-    Ok(layers.map(|layer| apart(layer, process.pid)).collect())
+    let read = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{}/{file}", process.pid))
+            .map_err(|cause| Error::from_io("asking the kernel for the worker's state", &cause))
+    };
+    let (status, limits) = (read("status")?, read("limits")?);
+    Ok(process.layers.iter().map(|layer| prove(layer, process.pid, &status, &limits)).collect())
 }
 
 /// Namespaces by the names of their layers and of the kernel's links to them.
@@ -85,21 +110,8 @@ const NAMESPACES: [(&str, &str); 7] = [
     ("cgroup namespace", "cgroup"),
 ];
 
-/// The report, unless the worker is in the same namespace as the host. (Only root may look.)
-fn apart(mut layer: LayerReport, worker: u32) -> LayerReport {
-    let link = |process: &str, name: &str| std::fs::read_link(format!("/proc/{process}/ns/{name}")).ok();
-    for (_, name) in NAMESPACES.iter().filter(|(of, _)| *of == layer.name) {
-        let theirs = link(&worker.to_string(), name);
-        if theirs.is_some() && theirs == link("self", name) {
-            layer.in_force = false;
-            layer.detail = "the kernel says it is the host's".into();
-        }
-    }
-    layer
-}
-
 /// Lines of a process's status that must be so when a layer is in force.
-const EVIDENCE: &[(&str, &str, &str)] = &[
+const STATUS: &[(&str, &str, &str)] = &[
     ("no_new_privs", "NoNewPrivs", "1"),
     ("seccomp", "Seccomp", "2"),
     ("capabilities", "CapInh", "0000000000000000"),
@@ -108,26 +120,80 @@ const EVIDENCE: &[(&str, &str, &str)] = &[
     ("capabilities", "CapAmb", "0000000000000000"),
 ];
 
-/// The report, unless the kernel says otherwise.
-fn confirmed(layer: &LayerReport, status: &str) -> LayerReport {
-    let value = |key: &str| {
+/// Rows of a process's limits by the layers that set them, and whether they must be 0.
+const LIMITS: [(&str, &str, bool); 5] = [
+    ("memory limit", "Max address space", false),
+    ("descriptor limit", "Max open files", false),
+    ("no processes", "Max processes", true),
+    ("no core dumps", "Max core file size", true),
+    ("no file growth", "Max file size", true),
+];
+
+/// Asks the kernel about one layer. What it says decides.
+fn prove(layer: &LayerReport, worker: u32, status: &str, limits: &str) -> ProvenLayer {
+    let LayerReport { name, in_force, detail } = layer.clone();
+    let mut proven = ProvenLayer { name, in_force, detail, evidence: Vec::new() };
+    let field = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        line.map(str::trim).unwrap_or_default()
+        line.map_or_else(String::new, |value| value.split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    let mut confirmed = layer.clone();
-    for (_, key, expected) in EVIDENCE.iter().filter(|(name, ..)| *name == layer.name) {
-        if value(key) != *expected {
-            confirmed.in_force = false;
-            confirmed.detail = format!("the kernel says {key} {}", value(key));
+    for (_, key, expected) in STATUS.iter().filter(|(of, ..)| *of == layer.name) {
+        proven.note(format!("{key}: {}", field(key)), field(key) == *expected);
+    }
+    for (_, row, is_none) in LIMITS.iter().filter(|(of, ..)| *of == layer.name) {
+        let line = limits.lines().find_map(|line| line.strip_prefix(row)).unwrap_or_default();
+        let (soft, hard) = (line.split_whitespace().next(), line.split_whitespace().nth(1));
+        let holds = soft == hard
+            && if *is_none { soft == Some("0") } else { soft.is_some_and(|it| it != "unlimited") };
+        proven.note(format!("{row}: {}", soft.unwrap_or("unknown")), holds);
+    }
+    match &*layer.name {
+        "user" => proven.note(format!("Uid: {}", field("Uid")), !field("Uid").split(' ').any(|id| id == "0")),
+        // A process in a namespace of its own has an id there besides the one that is seen from here.
+        "process namespace" if layer.in_force => {
+            proven.note(format!("NSpid: {}", field("NSpid")), field("NSpid").contains(' '));
+        }
+        _ => {}
+    }
+    proven.compare_namespaces(worker);
+    proven
+}
+
+impl ProvenLayer {
+    /// Notes what the kernel says, and whether that is as it must be.
+    fn note(&mut self, says: String, holds: bool) {
+        if self.in_force && !holds {
+            self.in_force = false;
+            self.detail = format!("the kernel says {says}");
+        }
+        self.evidence.push(says);
+    }
+
+    /// Whether the worker is in another namespace than the host. (Only root may look.)
+    fn compare_namespaces(&mut self, worker: u32) {
+        let link = |process: &str, name: &str| std::fs::read_link(format!("/proc/{process}/ns/{name}")).ok();
+        if let Some((_, name)) = NAMESPACES.iter().find(|(of, _)| *of == self.name) {
+            if let (Some(theirs), Some(ours)) = (link(&worker.to_string(), name), link("self", name)) {
+                let says = format!("{} (the host: {})", theirs.display(), ours.display());
+                self.note(says, theirs != ours);
+            }
+        }
+        if self.name == "descriptors"
+            && let Ok(open) = std::fs::read_dir(format!("/proc/{worker}/fd"))
+        {
+            let targets = open.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            let targets: Vec<String> = targets.map(|target| target.display().to_string()).collect();
+            let is_channel = |target: &String| target.starts_with("socket:");
+            self.note(format!("open: {}", targets.join(", ")), targets.iter().all(is_channel));
+        }
+        if self.name == "empty root"
+            && let Ok(entries) =
+                std::fs::read_dir(Path::new(&format!("/proc/{worker}")).join("root").join("."))
+        {
+            let count = entries.count();
+            self.note(format!("entries in the root: {count}"), count == 0);
         }
     }
-    // A process in a namespace of its own has an id there besides the one that is seen from here.
-    let is_inside = value("NSpid").split_whitespace().count() > 1;
-    if layer.name == "process namespace" && layer.in_force && !is_inside {
-        confirmed.in_force = false;
-        confirmed.detail = "the kernel knows of none".into();
-    }
-    confirmed
 }
 
 /// The system calls that a worker may make, each with its reason.
@@ -149,6 +215,43 @@ pub fn probe_denials() -> Result<Vec<Denial>> {
 /// When such a process cannot be started.
 pub fn probe_unjailed() -> Result<Vec<Denial>> {
     ATTEMPTS.iter().map(|attempt| probe(attempt, false)).collect()
+}
+
+/// The word behind [`ATTEMPT_COMMAND`] that has every system call tried.
+const EVERY_CALL: &str = "every-call";
+
+/// Tries every system call that a worker may not make, each in a process of its own under the worker's filter.
+///
+/// # Errors
+/// When such processes cannot be started.
+pub fn probe_every_call() -> Result<EveryCall> {
+    let deadline = Instant::now() + EVERY_CALL_TIMEOUT;
+    let (_process, lines) = process::start_as(&[ATTEMPT_COMMAND, EVERY_CALL], 1, deadline)?;
+    let line = lines.first().ok_or_else(|| Error::internal("an attempt without a channel"))?;
+    let mut buffer = [0; 8192];
+    let unknown = |_| Error::new(ErrorKind::WorkerLost, "an attempt with an unknown end");
+    let len = line.socket.receive(&mut buffer, deadline).map_err(unknown)?;
+    let told = whole(&buffer[..len], |from| Ok((from.get()?, from.list(buffer.len())?)));
+    let (tried, survived) = told.map_err(|malformed| Error::internal(malformed.0))?;
+    Ok(EveryCall { tried, survived })
+}
+
+/// A thousand processes are started one after the other.
+const EVERY_CALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+fn try_every_call() -> Result<()> {
+    let (control, mut channels) = worker::inherit()?;
+    let socket = channels.pop().ok_or_else(|| Error::internal("started without channels"))?.socket;
+    drop(channels);
+    Jail::enter(control)?;
+    worker::greet(&socket, Ok(Vec::new()))?;
+    let failed = |errno| Error::from_io("trying system calls", &std::io::Error::from(errno));
+    let (tried, survived) = attempts::every_call().map_err(failed)?;
+    let mut out = Encoder::default();
+    out.put(&tried);
+    out.list(&survived);
+    let _ = socket.send(&out.bytes, &[]);
+    jail::exit(0)
 }
 
 fn probe(attempt: &'static Attempt, is_jailed: bool) -> Result<Denial> {
@@ -189,6 +292,10 @@ pub fn attempt_main() -> ExitCode {
     let name = arguments.first().map_or("", String::as_str);
     if name == "executed" {
         return ExitCode::from(attempts::EXECUTED);
+    }
+    if name == EVERY_CALL {
+        let _ = try_every_call();
+        return ExitCode::FAILURE;
     }
     let Some(attempt) = ATTEMPTS.iter().find(|attempt| attempt.name == name) else {
         return ExitCode::FAILURE;

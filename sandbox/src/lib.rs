@@ -35,8 +35,8 @@ mod wire;
 mod worker;
 
 pub use doctor::{
-    ATTEMPT_COMMAND, Denial, LayerReport, Outcome, allowed_calls, attempt_main, doctor, probe_denials,
-    probe_unjailed,
+    ATTEMPT_COMMAND, Denial, EveryCall, LayerReport, Outcome, ProvenLayer, allowed_calls, attempt_main,
+    doctor, probe_denials, probe_every_call, probe_unjailed,
 };
 pub use host::{Detail, Disk, MetadataWorker, OpenOptions, Stats};
 pub use jail::close_inherited;

@@ -61,6 +61,9 @@ struct Check {
     name: String,
     is_good: bool,
     detail: String,
+    /// What the kernel says of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -95,7 +98,7 @@ impl Area {
 
 impl Check {
     fn new(area: Area, name: impl Into<String>, is_good: bool, detail: impl Into<String>) -> Check {
-        Check { area, name: name.into(), is_good, detail: detail.into() }
+        Check { area, name: name.into(), is_good, detail: detail.into(), evidence: Vec::new() }
     }
 }
 
@@ -107,8 +110,9 @@ fn examine() -> (Vec<Check>, Vec<Error>) {
             if !layers.iter().any(|layer| layer.name == SECCOMP && layer.in_force) {
                 failures.push(TreeError::unsupported("the jail has no seccomp layer here").into());
             }
-            let check = |layer: sandbox::LayerReport| {
-                Check::new(Area::Jail, layer.name, layer.in_force, layer.detail)
+            let check = |layer: sandbox::ProvenLayer| Check {
+                evidence: layer.evidence,
+                ..Check::new(Area::Jail, layer.name, layer.in_force, layer.detail)
             };
             checks.extend(layers.into_iter().map(check));
         }

@@ -70,6 +70,9 @@ fn doctor_finds_the_jail_in_force() {
     assert!(text.success().contains("seccomp") && !text.text().contains("POSSIBLE"), "{}", text.text());
     let object: serde_json::Value = serde_json::from_str(json.success()).expect("an object");
     assert_eq!((&object["schema"], &object["is_safe"]), (&1.into(), &true.into()));
+    let checks = object["checks"].as_array().expect("a list");
+    let seccomp = checks.iter().find(|check| check["name"] == "seccomp").expect("the layer");
+    assert_eq!(seccomp["evidence"], serde_json::json!(["Seccomp: 2"]));
 }
 
 #[test]

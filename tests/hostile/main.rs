@@ -10,6 +10,7 @@ mod attacks;
 mod guests;
 mod measure;
 mod presenters;
+mod resources;
 mod wire;
 
 use libtest_mimic::{Arguments, Trial};
@@ -40,4 +41,6 @@ const TESTS: &[(&str, fn())] = &[
     ("attacks::every_answer_that_a_worker_could_give_is_survived", attacks::all),
     ("presenters::walks_and_archives_of_forged_trees_are_bounded", presenters::walks_and_archives),
     ("presenters::mount_of_forged_trees_lives_and_serves_others", presenters::mounted),
+    ("resources::two_hundred_disks_are_open_at_once_and_leave_nothing", resources::many_disks),
+    ("resources::mounts_made_again_and_again_leave_no_descriptor", resources::mount_cycles),
 ];

@@ -30,8 +30,10 @@ const USES: [&str; 4] = ["walk-sorted", "walk-as-stored", "zip", "tar"];
 
 /// What this program does as a host of presenters.
 pub fn host(what: &str, images: &[PathBuf]) {
-    if what == "mount" {
-        return mount(images);
+    match what {
+        "mount" => return mount(images),
+        "cycle" => return crate::resources::cycle(images),
+        _ => {}
     }
     let disk = open(&images[0]).expect("the disk opens");
     let tree = disk.tree(0).expect("a tree");

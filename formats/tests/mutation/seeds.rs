@@ -73,6 +73,8 @@ pub const SEEDS: &[Seed] = &[
     ext("ext2", "mke2fs -q -t ext2 -b 1024 -d src disk.img 2M"),
     ext("ext3", "mke2fs -q -t ext3 -d src disk.img 8M"),
     ext("ext4", "mke2fs -q -t ext4 -d src disk.img 8M"),
+    // All metadata under checksums, and no journal, whose blocks nobody asks for.
+    ext("ext4-sealed", "mke2fs -q -t ext4 -O metadata_csum,metadata_csum_seed,^has_journal,^resize_inode -d src disk.img 8M"),
     // Without checksums mutations reach deeper.
     ext("ext4-inline", "mke2fs -q -t ext4 -O ^metadata_csum,^has_journal,inline_data -I 256 -b 1024 -d src disk.img 2M"),
     ext(

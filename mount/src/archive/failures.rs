@@ -172,4 +172,21 @@ mod tests {
 
         assert_eq!(line(&failure), "/a%0Ab: left out: damaged: bad\u{FFFD}name\n");
     }
+
+    #[test]
+    fn failures_over_their_count_and_bytes_are_counted() {
+        let failure = |path: usize| Failure {
+            path: vec![b'x'; path],
+            outcome: Outcome::LeftOut,
+            error: Error::corrupt("bad"),
+        };
+        let (mut many, mut long) = (Failures::default(), Failures::default());
+
+        (0..KEPT_MAX + 5).for_each(|_| many.add(failure(1)));
+        (0..20).for_each(|_| long.add(failure(2 << 20)));
+
+        assert_eq!((many.kept.len(), many.count), (KEPT_MAX, KEPT_MAX as u64 + 5));
+        assert_eq!((long.kept.len(), long.count), (7, 20));
+        assert!(many.text().ends_with("... and 5 more\n"));
+    }
 }

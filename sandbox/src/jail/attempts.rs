@@ -99,6 +99,93 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         call(libc::SYS_prlimit64, &[0, 7, 0, address(&mut limits)])
     }),
     attempt("unshare", "make a namespace or the like", |_| call(libc::SYS_unshare, &[libc::CLONE_FS.into()])),
+    // Each of these is one of a class: of files by path, of descriptors, of sockets, of memory that processes share,
+    // of processes, of namespaces, of the machine. That the others of its class are no different is shown by trying
+    // every number there is: see `every_call`.
+    attempt("list", "list a directory", |_| {
+        let mut buffer = [0u8; 512];
+        raw(libc::SYS_getcwd, &[address(&mut buffer), 512]).map(drop)
+    }),
+    attempt("chdir", "go to a directory", |_| call(libc::SYS_chdir, &[path(c"/")])),
+    attempt("duplicate", "duplicate a descriptor", |it| call(libc::SYS_dup, &[fd(&it.file)])),
+    attempt("duplicate-fcntl", "duplicate a descriptor by fcntl", |it| {
+        call(libc::SYS_fcntl, &[fd(&it.file), libc::F_DUPFD.into(), 0])
+    }),
+    attempt("owner-fcntl", "have signals sent by fcntl", |it| {
+        call(libc::SYS_fcntl, &[fd(&it.socket), libc::F_SETOWN.into(), 0])
+    }),
+    attempt("seek", "move a file's position", |it| call(libc::SYS_lseek, &[fd(&it.file), 0, 0])),
+    attempt("read", "read from a file's position", |it| {
+        let mut buffer = [0u8; 8];
+        call(libc::SYS_read, &[fd(&it.file), address(&mut buffer), 8])
+    }),
+    attempt("pipe", "make a pipe", |_| {
+        let mut ends = [0i32; 2];
+        call(libc::SYS_pipe2, &[address(&mut ends), 0])
+    }),
+    attempt("socketpair", "make a pair of sockets", |_| {
+        let mut ends = [0i32; 2];
+        let family = libc::AF_UNIX.into();
+        call(libc::SYS_socketpair, &[family, libc::SOCK_STREAM.into(), 0, address(&mut ends)])
+    }),
+    attempt("event", "make a counter for events", |_| call(libc::SYS_eventfd2, &[0, 0])),
+    attempt("epoll", "wait for many descriptors", |_| call(libc::SYS_epoll_create1, &[0])),
+    attempt("watch", "watch files", |_| call(libc::SYS_inotify_init1, &[0])),
+    attempt("timer", "make a timer", |_| call(libc::SYS_timerfd_create, &[0, 0])),
+    attempt("affinity", "choose processors", |_| {
+        let mut processors = [0u64; 16];
+        raw(libc::SYS_sched_getaffinity, &[0, 128, address(&mut processors)]).map(drop)
+    }),
+    attempt("priority", "change the priority", |_| call(libc::SYS_setpriority, &[0, 0, 19])),
+    attempt("personality", "change the kind of process", |_| {
+        raw(libc::SYS_personality, &[c_long::from(u32::MAX)]).map(drop)
+    }),
+    attempt("session", "leave the session", |_| raw(libc::SYS_getsid, &[0]).map(drop)),
+    attempt("shared-memory", "share memory by a key", |_| {
+        let memory = raw(libc::SYS_shmget, &[0, PAGE, 0o600])?;
+        call(libc::SYS_shmctl, &[memory, 0, 0])
+    }),
+    attempt("messages", "queue messages by a key", |_| {
+        let queue = raw(libc::SYS_msgget, &[0, 0o600])?;
+        call(libc::SYS_msgctl, &[queue, 0, 0])
+    }),
+    attempt("hostname", "ask for the machine's name", |_| {
+        let mut buffer = [0u8; 512];
+        call(libc::SYS_uname, &[address(&mut buffer)])
+    }),
+    attempt("filter", "set a further filter", |_| {
+        let mut action = [0x7fff_0000u32];
+        call(libc::SYS_seccomp, &[2, 0, address(&mut action)])
+    }),
+    special("enter-namespace", "enter another namespace", |it| {
+        let namespace = raw(libc::SYS_pidfd_open, &[it.child.into(), 0])?;
+        call(libc::SYS_setns, &[namespace, libc::CLONE_NEWUTS.into()])
+    }),
+    special("user-namespace", "make a user namespace", |_| unshare(libc::CLONE_NEWUSER)),
+    special("mount-namespace", "make a mount namespace", |_| unshare(libc::CLONE_NEWNS)),
+    special("process-namespace", "make a process namespace", |_| unshare(libc::CLONE_NEWPID)),
+    special("network-namespace", "make a network namespace", |_| unshare(libc::CLONE_NEWNET)),
+    special("ipc-namespace", "make an IPC namespace", |_| unshare(libc::CLONE_NEWIPC)),
+    special("hostname-namespace", "make a hostname namespace", |_| unshare(libc::CLONE_NEWUTS)),
+    special("cgroup-namespace", "make a cgroup namespace", |_| unshare(libc::CLONE_NEWCGROUP)),
+    special("time-namespace", "make a time namespace", |_| unshare(libc::CLONE_NEWTIME)),
+    special("root", "change the root of paths", |_| call(libc::SYS_chroot, &[path(c"/")])),
+    special("steal-descriptor", "take a descriptor of the host", |it| {
+        let host = raw(libc::SYS_pidfd_open, &[it.host.into(), 0])?;
+        call(libc::SYS_pidfd_getfd, &[host, 0, 0])
+    }),
+    special("clock", "set the clock", |_| {
+        let mut now = [0i64; 2];
+        call(libc::SYS_clock_gettime, &[0, address(&mut now)])?;
+        call(libc::SYS_clock_settime, &[0, address(&mut now)])
+    }),
+    special("performance", "measure the machine", |_| {
+        let mut attributes = [0u32; 32];
+        attributes[..2].copy_from_slice(&[1, 128]);
+        call(libc::SYS_perf_event_open, &[address(&mut attributes), 0, -1, -1, 0])
+    }),
+    special("handle", "open a file without a path", |_| call(libc::SYS_open_by_handle_at, &[cwd(), 0, 0])),
+    special("compatible-call", "make a system call of 32-bit programs", |_| compatible_call()),
     special("mount", "mount a filesystem", |_| {
         call(libc::SYS_mount, &[path(c"none"), path(c"/"), path(c"tmpfs"), 0, 0])
     }),
@@ -184,6 +271,56 @@ fn raw(number: c_long, arguments: &[c_long]) -> Result<c_long, Errno> {
     // touch no memory of ours. The process exists only to make this call.
     let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     if result == -1 { Err(last_errno()) } else { Ok(result) }
+}
+
+fn unshare(namespace: i32) -> Result<(), Errno> {
+    call(libc::SYS_unshare, &[namespace.into()])
+}
+
+/// `getpid` as a 32-bit program asks for it, whose numbers mean other calls.
+#[cfg(target_arch = "x86_64")]
+fn compatible_call() -> Result<(), Errno> {
+    let mut result: i64 = 20;
+    // SAFETY: the call takes no arguments and touches no memory; where the kernel has no such calls, it ends the
+    // process, which exists only to make this call.
+    unsafe { std::arch::asm!("int 0x80", inout("rax") result) };
+    if result > 0 { Ok(()) } else { Err(Errno::NOSYS) }
+}
+
+/// There is none that this program could make.
+#[cfg(not(target_arch = "x86_64"))]
+fn compatible_call() -> Result<(), Errno> {
+    call(libc::SYS_getpid, &[])
+}
+
+/// Numbers that are tried: all that there are, with room for those of kernels to come; and those of the x32 calling
+/// convention, which differ by a bit.
+const NUMBERS: c_long = 520;
+const X32: c_long = 0x4000_0000;
+
+/// In a process that has entered its jail and not locked it: tries every system call that a worker may not make, each
+/// in a locked child, and returns how many these were and which did not kill.
+pub(crate) fn every_call() -> Result<(u32, Vec<u32>), Errno> {
+    let (mut tried, mut survived) = (0, Vec::new());
+    let numbers = (0..NUMBERS).chain((0..NUMBERS).map(|number| number | X32));
+    for number in numbers.filter(|number| !super::seccomp::WORKER.iter().any(|rule| rule.call == *number)) {
+        let child = match super::supervisor::fork()? {
+            None => {
+                if super::seccomp::lock(super::seccomp::WORKER).is_ok() {
+                    let _ = call(number, &[]);
+                }
+                super::exit(0);
+            }
+            Some(child) => child,
+        };
+        tried += 1;
+        let status = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty())?;
+        let signal = status.and_then(|(_, status)| status.terminating_signal());
+        if signal != Some(libc::SIGSYS) {
+            survived.push(u32::try_from(number).unwrap_or(u32::MAX));
+        }
+    }
+    Ok((tried, survived))
 }
 
 fn cwd() -> c_long {

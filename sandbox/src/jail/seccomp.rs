@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// One allowed call.
 pub(super) struct Rule {
     /// Its number.
-    call: libc::c_long,
+    pub(super) call: libc::c_long,
     /// Its name.
     pub(super) name: &'static str,
     /// What its arguments must be; all of these.

@@ -37,6 +37,7 @@ fn catch(test: &fn()) -> Result<(), libtest_mimic::Failed> {
 
 const TESTS: &[(&str, fn())] = &[
     ("inner::jail::everything_forbidden_kills_inside_and_works_outside", jail::attempts),
+    ("inner::jail::every_system_call_but_the_allowed_ones_kills", jail::every_call),
     ("inner::jail::layers_are_reported_and_confirmed_by_the_kernel", jail::layers),
     ("jail::worker_holds_its_channels_and_the_image_alone", jail::descriptors),
     ("jail::unprivileged_user_gets_a_jail", jail::unprivileged),

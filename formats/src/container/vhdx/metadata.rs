@@ -9,6 +9,7 @@ use std::ops::Range;
 
 const SIGNATURE: &[u8; 8] = b"metadata";
 const TABLE_BYTES: usize = 64 << 10;
+/// Entries of the table: the format's own limit, and what fits in it.
 const ENTRIES_MAX: usize = 2047;
 const ENTRY_BYTES: usize = 32;
 
