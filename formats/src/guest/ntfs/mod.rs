@@ -6,8 +6,8 @@
 //! ```
 //!
 //! - [`boot`] shape of the volume · [`mft`] records by number · [`record`], [`fixup`] one record ·
-//!   [`attribute`], [`attribute_list`], [`node`] the attributes of a file · [`runlist`], [`stream`],
-//!   [`lznt1`] their values.
+//!   [`attribute`], [`attribute_list`], [`node`] the attributes of a file · [`runlist`], [`stream`] their
+//!   values · [`wof`] files that Windows packed.
 //! - [`index`], [`file_name`], [`upcase`], [`directory`], [`lookup`]: names.
 //! - [`standard_information`], [`summary`], [`security`], [`xattr`], [`reparse`], [`link`], [`interix`]: what a
 //!   file is shown as.
@@ -16,7 +16,7 @@
 //! A node id is the number of the MFT record in the low 40 bits and its sequence number above; an id whose
 //! record has been used again is `NotFound`. The journal is not applied. Mode, owner and group are not
 //! derived from security descriptors. Not read, and said so: encrypted files (EFS), and files whose data a
-//! reparse point keeps (WOF, deduplication, cloud).
+//! reparse point keeps elsewhere (deduplication, cloud, WIM images).
 
 mod attribute;
 mod attribute_list;
@@ -30,7 +30,6 @@ mod interix;
 pub(crate) mod link;
 mod logfile;
 mod lookup;
-mod lznt1;
 mod mft;
 mod node;
 mod record;
@@ -43,10 +42,11 @@ mod summary;
 mod upcase;
 mod volume;
 mod volume_info;
+mod wof;
 mod xattr;
 
 use super::{Guest, Options};
-use crate::extent::map_runs;
+use crate::extent::{clamp_len, map_runs};
 use cache::Cache;
 use index::Index;
 use node::Node;
@@ -54,13 +54,14 @@ use record::{ROOT, Reference};
 use reparse::Reparse;
 use security::Security;
 use spelunk_tree::{
-    Attr, Cursor, Entry, Error, ErrorKind, Name, NodeId, Page, ReadAt, Result, Run, StreamInfo, Tree,
-    TreeInfo, Xattr,
+    Attr, Cursor, Entry, Error, ErrorKind, Name, NodeId, Page, Place, ReadAt, Result, Run, StreamInfo, Tree,
+    TreeInfo, Xattr, push_run,
 };
 use std::sync::{Arc, OnceLock};
 use stream::Stream;
 use upcase::Upcase;
 use volume::Volume;
+use wof::Packed;
 
 /// The row of this guest.
 pub const GUEST: Guest =
@@ -80,7 +81,41 @@ struct Ntfs {
     root: NodeId,
     security: OnceLock<Result<Security>>,
     indexes: Cache<(u64, u16), Arc<Index>>,
-    streams: Cache<(NodeId, Option<Name>), Arc<Stream>>,
+    streams: Cache<(NodeId, Option<Name>), Arc<Content>>,
+}
+
+/// What a program reads of a stream.
+enum Content {
+    /// The stream itself.
+    Plain(Stream),
+    /// What Windows packed into another stream.
+    Packed(Packed),
+}
+
+impl Content {
+    fn weight(&self) -> usize {
+        match self {
+            Content::Plain(stream) => stream.weight(),
+            Content::Packed(packed) => packed.weight(),
+        }
+    }
+
+    fn read(&self, volume: &Volume, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        match self {
+            Content::Plain(stream) => stream.read(volume, offset, buffer),
+            Content::Packed(packed) => packed.read(volume, offset, buffer),
+        }
+    }
+
+    fn runs(&self, volume: &Volume, offset: u64, len: u64, out: &mut Vec<Run>) -> Result<()> {
+        match self {
+            Content::Plain(stream) => stream.runs(volume, offset, len, out)?,
+            Content::Packed(packed) => {
+                push_run(out, Run { len: clamp_len(packed.size(), offset, len), place: Place::Opaque });
+            }
+        }
+        Ok(())
+    }
 }
 
 fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
@@ -109,7 +144,7 @@ impl Ntfs {
     }
 
     /// The stream to read for a request, once it is known that its bytes are what a program would read.
-    fn stream(&self, node: NodeId, name: Option<&Name>) -> Result<Arc<Stream>> {
+    fn stream(&self, node: NodeId, name: Option<&Name>) -> Result<Arc<Content>> {
         let key = (node, name.cloned());
         if let Some(stream) = self.streams.get(&key) {
             return Ok(stream);
@@ -122,16 +157,24 @@ impl Ntfs {
             Err(error) if name.is_none() && error.kind() == ErrorKind::NotFound => Stream::empty(),
             opened => opened?,
         };
-        if name.is_none()
-            && stream.size > 0
-            && let Some(reparse) = Reparse::read(&self.volume, &node)?
-        {
-            let attributes = self.standard_information(&node)?.map_or(0, |standard| standard.attributes);
-            reparse.check_readable(attributes)?;
-        }
+        let stream = match name {
+            None if stream.size > 0 => self.content(&node, stream)?,
+            _ => Content::Plain(stream),
+        };
         let stream = Arc::new(stream);
         self.streams.insert(key, stream.clone(), stream.weight());
         Ok(stream)
+    }
+
+    /// What the main stream of `node` stands for.
+    fn content(&self, node: &Node, stream: Stream) -> Result<Content> {
+        let Some(reparse) = Reparse::read(&self.volume, node)? else { return Ok(Content::Plain(stream)) };
+        if let Some(algorithm) = wof::algorithm(&reparse)? {
+            return Ok(Content::Packed(Packed::open(&self.volume, node, stream, algorithm)?));
+        }
+        let attributes = self.standard_information(node)?.map_or(0, |standard| standard.attributes);
+        reparse.check_readable(attributes)?;
+        Ok(Content::Plain(stream))
     }
 }
 

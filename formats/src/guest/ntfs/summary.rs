@@ -5,8 +5,9 @@ use super::attribute::{Attribute, I30, UNNAMED, types};
 use super::interix::{self, Special};
 use super::node::Node;
 use super::record::Record;
-use super::reparse::Reparse;
+use super::reparse::{Reparse, TAG_WOF};
 use super::standard_information::{StandardInformation, flags};
+use super::wof;
 use crate::bytes::count;
 use spelunk_tree::{Attr, Kind, Result, Time};
 use std::sync::Arc;
@@ -121,6 +122,12 @@ impl Ntfs {
         {
             attr.reparse_tag = Some(reparse.tag);
             attr.kind = reparse.kind(attr.kind);
+            if reparse.tag == TAG_WOF
+                && let Some(packed) = node.first(&self.volume.mft, types::DATA, wof::STREAM)?
+            {
+                let packed = packed.get()?.sizes().1;
+                attr.allocated = attr.allocated.map(|plain| plain.saturating_add(packed));
+            }
             if let Some(link) = reparse.link()? {
                 attr.size = count(self.link_text(node, &link)?.len());
             }

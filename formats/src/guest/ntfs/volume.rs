@@ -27,7 +27,7 @@ pub(super) struct Volume {
     pub mft: Mft,
     /// Decoded runlists of segments.
     pub runlists: Cache<AttributeId, Arc<Runlist>>,
-    /// Decompressed units by attribute and number.
+    /// Decompressed units, or WOF's chunks, by attribute and number.
     pub units: Cache<(AttributeId, u64), Arc<[u8]>>,
     /// Index blocks by attribute and byte offset, update sequence undone.
     pub blocks: Cache<(AttributeId, u64), Arc<[u8]>>,

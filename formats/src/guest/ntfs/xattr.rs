@@ -8,6 +8,7 @@ use super::record::ROOT;
 use super::reparse::Reparse;
 use super::security;
 use super::stream::Stream;
+use super::wof;
 use crate::bytes::count;
 use spelunk_tree::{Error, Name, Result, StreamInfo, Xattr, limits, wtf8_from_utf16};
 
@@ -105,11 +106,16 @@ impl Ntfs {
         Ok(streams)
     }
 
-    /// The names of all named streams, as shown and in UTF-16LE. Those that cannot be shown are left out.
+    /// The names of all named streams, as shown and in UTF-16LE. Those that cannot be shown are left out, and
+    /// so is the packed form of a file that is shown unpacked: Windows hides it, too.
     fn stream_names(&self, node: &Node) -> Result<Vec<(Name, Box<[u8]>)>> {
         let mut names = Vec::new();
+        let is_packed = match Reparse::read(&self.volume, node)? {
+            Some(reparse) => wof::algorithm(&reparse).is_ok_and(|algorithm| algorithm.is_some()),
+            None => false,
+        };
         for segment in node.segments(|kind, name| kind == types::DATA && name != UNNAMED)? {
-            if segment.lowest_vcn == 0 {
+            if segment.lowest_vcn == 0 && !(is_packed && *segment.name == *wof::STREAM) {
                 names.push((name_from_utf16(&segment.name)?, segment.name));
             }
             if names.len() > limits::STREAMS_MAX {
