@@ -164,6 +164,26 @@ fn cut_volumes_end_without_panic() {
     }
 }
 
+/// The flag that Windows 10 sets for a directory, put in by hand: no tool here does.
+#[test]
+fn directory_that_heeds_case_finds_exact_names_only() {
+    let Some(mut image) = small_volume("heeds-case") else { return };
+    let find = |image: &[u8], name: &str| {
+        let tree = open(image.to_vec());
+        tree.lookup(tree.root(), &Name::new(name.as_bytes()).unwrap()).map_err(|error| error.kind())
+    };
+    let name = file_name(7);
+    assert!(find(&image, &name.to_uppercase()).is_ok());
+    // The version number in the root's $STANDARD_INFORMATION, its first attribute.
+    let attribute = table(&image) + 5 * 1024;
+    let attribute = attribute + usize::from(image[attribute + 0x14]);
+    let value = attribute + usize::from(image[attribute + 0x14]);
+    image[value + 0x28] = 1;
+
+    assert_eq!(find(&image, &name.to_uppercase()).err(), Some(ErrorKind::NotFound));
+    assert!(find(&image, &name).is_ok());
+}
+
 #[test]
 fn damaged_index_block_hides_only_its_own_entries() {
     let Some(image) = small_volume("index") else { return };

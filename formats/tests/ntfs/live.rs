@@ -367,7 +367,8 @@ fn compare_xattrs(tree: &dyn Tree, directory: NodeId, path: &Path, failures: &mu
                 continue;
             }
         };
-        for name in ["ntfs_attrib", "ntfs_times", "ntfs_acl", "ntfs_reparse_data", "ntfs_dos_name"] {
+        for name in ["ntfs_attrib", "ntfs_times", "ntfs_acl", "ntfs_reparse_data", "ntfs_dos_name", "ntfs_ea"]
+        {
             let name = format!("system.{name}");
             let theirs = xattr(&path, &name);
             if theirs.as_ref() != ours.get(name.as_bytes()) {
@@ -529,6 +530,46 @@ fn fragmented_mft_and_files_equal_their_mount() {
         mft > 200 && large > 50 && holed > 300,
         "not fragmented: $MFT {mft}, large {large}, holed {holed}"
     );
+}
+
+/// An extended attribute as stored, padded to `next` bytes, where the next one or the end is.
+fn ea(next: u32, name: &str, value: &[u8]) -> Vec<u8> {
+    let mut bytes = next.to_le_bytes().to_vec();
+    bytes.extend([0, u8::try_from(name.len()).unwrap()]);
+    bytes.extend(u16::try_from(value.len()).unwrap().to_le_bytes());
+    bytes.extend(name.as_bytes());
+    bytes.push(0);
+    bytes.extend(value);
+    bytes.resize(bytes.len().max(usize::try_from(next).unwrap()), 0);
+    bytes
+}
+
+/// Special files as WSL stores them, written by ntfs-3g, and what WSL alone writes.
+#[test]
+fn files_of_wsl_equal_their_mount() {
+    let Some(lab) = Lab::new("wsl") else { return };
+    lab.mkntfs(48 << 20, &["-c", "4096"]);
+    let Some(mount) = lab.mount("special_files=wsl") else { return };
+    links(&mount.0.join("links"));
+    let file = mount.0.join("file");
+    write(&file, b"of Linux");
+    let list = [
+        ea(20, "$LXUID", &1000_u32.to_le_bytes()),
+        ea(20, "$LXGID", &100_u32.to_le_bytes()),
+        ea(20, "$LXMOD", &0o104_750_u32.to_le_bytes()),
+    ];
+    set(&file, "system.ntfs_ea", &list.concat());
+    drop(mount);
+
+    let Some(lines) = compare(&lab, true) else { return };
+
+    let (tree, _) = lab.tree();
+    let attr = tree.lookup(tree.root(), &Name::new(&b"file"[..]).unwrap()).unwrap().attr;
+    assert_eq!((attr.uid, attr.gid, attr.mode), (Some(1000), Some(100), Some(0o4750)));
+    let directory = tree.lookup(tree.root(), &Name::new(&b"links"[..]).unwrap()).unwrap().node;
+    let device = tree.lookup(directory, &Name::new(&b"block"[..]).unwrap()).unwrap().attr;
+    assert_eq!((device.reparse_tag, device.kind), (Some(0x8000_0026), Kind::BlockDevice));
+    println!("{lines} lines");
 }
 
 #[test]

@@ -9,13 +9,13 @@
 //!   [`attribute`], [`attribute_list`], [`node`] the attributes of a file · [`runlist`], [`stream`] their
 //!   values · [`wof`] files that Windows packed.
 //! - [`index`], [`file_name`], [`upcase`], [`directory`], [`lookup`]: names.
-//! - [`standard_information`], [`summary`], [`security`], [`xattr`], [`reparse`], [`link`], [`interix`]: what a
-//!   file is shown as.
+//! - [`standard_information`], [`summary`], [`security`], [`xattr`], [`reparse`], [`link`], [`interix`], [`ea`]:
+//!   what a file is shown as.
 //! - [`volume`], [`volume_info`], [`logfile`], [`cache`]: the whole.
 //!
 //! A node id is the number of the MFT record in the low 40 bits and its sequence number above; an id whose
-//! record has been used again is `NotFound`. The journal is not applied. Mode, owner and group are not
-//! derived from security descriptors. Not read, and said so: encrypted files (EFS), and files whose data a
+//! record has been used again is `NotFound`. The journal is not applied. Mode, owner and group are those
+//! that WSL stored, and not derived from security descriptors. Not read, and said so: encrypted files (EFS), and files whose data a
 //! reparse point keeps elsewhere (deduplication, cloud, WIM images).
 
 mod attribute;
@@ -23,6 +23,7 @@ mod attribute_list;
 mod boot;
 mod cache;
 mod directory;
+mod ea;
 mod file_name;
 mod fixup;
 mod index;

@@ -20,6 +20,8 @@ pub(super) const TAG_WOF: u32 = 0x8000_0017;
 const TAG_DEDUP: u32 = 0x8000_0013;
 const TAG_AF_UNIX: u32 = 0x8000_0023;
 const TAG_LX_FIFO: u32 = 0x8000_0024;
+const TAG_LX_CHAR: u32 = 0x8000_0025;
+const TAG_LX_BLOCK: u32 = 0x8000_0026;
 /// Cloud files (OneDrive): `0x9000_001A` to `0x9000_F01A`.
 const TAG_CLOUD: u32 = 0x9000_001A;
 const TAG_CLOUD_MASK: u32 = 0xFFFF_0FFF;
@@ -72,6 +74,8 @@ impl Reparse {
             TAG_SYMLINK | TAG_MOUNT_POINT | TAG_LX_SYMLINK => Kind::Symlink,
             TAG_AF_UNIX => Kind::Socket,
             TAG_LX_FIFO => Kind::Fifo,
+            TAG_LX_CHAR => Kind::CharDevice,
+            TAG_LX_BLOCK => Kind::BlockDevice,
             _ => plain,
         }
     }

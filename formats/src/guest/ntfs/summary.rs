@@ -2,6 +2,7 @@
 
 use super::Ntfs;
 use super::attribute::{Attribute, I30, UNNAMED, types};
+use super::ea;
 use super::interix::{self, Special};
 use super::node::Node;
 use super::record::Record;
@@ -22,6 +23,7 @@ struct Summary {
     index: (u64, u64),
     has_list: bool,
     has_reparse_point: bool,
+    has_ea: bool,
 }
 
 impl Summary {
@@ -38,6 +40,7 @@ impl Summary {
                 self.index = attribute.sizes();
             }
             types::REPARSE_POINT => self.has_reparse_point = true,
+            types::EA => self.has_ea = true,
             _ => {}
         }
         Ok(())
@@ -59,6 +62,7 @@ impl Summary {
             (types::DATA, UNNAMED),
             (types::INDEX_ALLOCATION, I30),
             (types::REPARSE_POINT, UNNAMED),
+            (types::EA, UNNAMED),
         ];
         if summary.has_list {
             for (kind, name) in elsewhere {
@@ -76,7 +80,10 @@ impl Summary {
 
     /// Whether the record alone does not tell what the file is.
     fn needs_more(&self, is_directory: bool) -> bool {
-        self.has_list || self.has_reparse_point || (!is_directory && self.attributes() & flags::SYSTEM != 0)
+        self.has_list
+            || self.has_reparse_point
+            || self.has_ea
+            || (!is_directory && self.attributes() & flags::SYSTEM != 0)
     }
 
     fn attr(&self, is_directory: bool, links: u16) -> Attr {
@@ -145,6 +152,10 @@ impl Ntfs {
                 Some(Special::Plain(kind)) => attr.kind = kind,
                 None => {}
             }
+        }
+        if summary.has_ea {
+            // What Linux thinks of a file is not worth losing the file for: damage shows where it is asked for.
+            ea::Linux::read(&self.volume, node).unwrap_or_default().show(&mut attr);
         }
         Ok(attr)
     }

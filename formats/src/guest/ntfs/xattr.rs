@@ -2,6 +2,7 @@
 
 use super::Ntfs;
 use super::attribute::{UNNAMED, types};
+use super::ea;
 use super::file_name::{FileName, Namespace, name_from_utf16, utf16_from_name};
 use super::node::Node;
 use super::record::ROOT;
@@ -19,7 +20,7 @@ impl Ntfs {
     /// All extended attributes: `system.ntfs_attrib` (DOS attributes, 32 bits), `system.ntfs_times` (creation,
     /// change of data, access, change of the record; 64 bits of 100 ns since 1601 each), `system.ntfs_acl` (the
     /// security descriptor), `system.ntfs_reparse_data`, `system.ntfs_object_id` (without the birth ids that
-    /// the index `$O` may have), `system.ntfs_dos_name`, and named streams of up to 64 KiB as `user.<name>`.
+    /// the index `$O` may have), `system.ntfs_ea` (all of OS/2's and WSL's, as stored), `system.ntfs_dos_name`, and named streams of up to 64 KiB as `user.<name>`.
     /// Numbers are little-endian. Streams that cannot be read (encrypted) or do not fit are left out: they
     /// are still streams.
     ///
@@ -42,6 +43,9 @@ impl Ntfs {
         }
         if let Some(found) = node.first(&self.volume.mft, types::OBJECT_ID, UNNAMED)? {
             push("system.ntfs_object_id", found.get()?.resident()?.to_vec())?;
+        }
+        if let Some(list) = ea::read(&self.volume, node)? {
+            push("system.ntfs_ea", list)?;
         }
         if let Some(name) = self.dos_name(node)? {
             push("system.ntfs_dos_name", name)?;
