@@ -4,7 +4,8 @@
     clippy::as_conversions,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
-    clippy::unwrap_used
+    clippy::unwrap_used,
+    clippy::panic
 )]
 
 use spelunk_formats::codec::{lzx, xpress};

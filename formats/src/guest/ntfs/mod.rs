@@ -11,7 +11,7 @@
 //! - [`index`], [`file_name`], [`upcase`], [`directory`], [`lookup`]: names.
 //! - [`standard_information`], [`summary`], [`security`], [`xattr`], [`reparse`], [`link`], [`interix`], [`ea`]:
 //!   what a file is shown as.
-//! - [`volume`], [`volume_info`], [`logfile`], [`cache`]: the whole.
+//! - [`volume`], [`volume_info`], [`logfile`], [`hibernation`], [`shadow_copy`], [`cache`]: the whole.
 //!
 //! A node id is the number of the MFT record in the low 40 bits and its sequence number above; an id whose
 //! record has been used again is `NotFound`. The journal is not applied. Mode, owner and group are those
@@ -26,6 +26,7 @@ mod directory;
 mod ea;
 mod file_name;
 mod fixup;
+mod hibernation;
 mod index;
 mod interix;
 pub(crate) mod link;
@@ -37,6 +38,7 @@ mod record;
 pub(crate) mod reparse;
 mod runlist;
 mod security;
+mod shadow_copy;
 mod standard_information;
 mod stream;
 mod summary;
@@ -67,6 +69,9 @@ use wof::Packed;
 /// The row of this guest.
 pub const GUEST: Guest =
     Guest { name: "ntfs", summary: "NTFS 1.2 to 3.1 (Windows NT 4 and later)", probe: boot::probe, open };
+
+/// The row of this guest where the boot sector is damaged and its copy at the volume's end is not.
+pub const GUEST_BY_BACKUP: Guest = Guest { probe: boot::probe_backup, ..GUEST };
 
 /// Bytes of opened indexes kept: the directories of some walkers.
 const INDEX_CACHE_BYTES: usize = 1 << 20;
@@ -127,7 +132,7 @@ fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
         notes.push("$UpCase cannot be read: names are compared by Unicode's rules".into());
         Upcase::unicode()
     });
-    Ok(Arc::new(Ntfs {
+    let mut tree = Ntfs {
         info: volume_info::read(&volume, notes),
         volume,
         upcase,
@@ -136,7 +141,11 @@ fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
         security: OnceLock::new(),
         indexes: Cache::new(INDEX_CACHE_BYTES),
         streams: Cache::new(STREAM_CACHE_BYTES),
-    }))
+    };
+    if hibernation::is_asleep(&tree).unwrap_or(false) {
+        tree.info.notes.push("Windows sleeps here (hibernated, or shut down for a fast start): what it changed last may be missing".into());
+    }
+    Ok(Arc::new(tree))
 }
 
 impl Ntfs {
