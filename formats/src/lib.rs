@@ -12,6 +12,7 @@
 
 pub mod backup;
 pub mod bytes;
+pub mod codec;
 pub mod container;
 pub mod disk;
 mod extent;

@@ -33,8 +33,9 @@ pub struct Options {
 }
 
 /// All guests in the order they are probed: those first whose magic is long, since ext has two bytes alone,
-/// which may stand in a FAT's table, too. Whoever makes one of them wipes the magic of the others.
-pub static GUESTS: &[Guest] = &[ntfs::GUEST, fat::GUEST, ext::GUEST];
+/// which may stand in a FAT's table, too. Whoever makes one of them wipes the magic of the others. The end of a volume
+/// is looked at last, since not all wipe that.
+pub static GUESTS: &[Guest] = &[ntfs::GUEST, fat::GUEST, ext::GUEST, ntfs::GUEST_BY_BACKUP];
 
 /// The guest whose filesystem `volume` holds, `None` when it is none of ours.
 ///

@@ -164,6 +164,26 @@ fn cut_volumes_end_without_panic() {
     }
 }
 
+/// The flag that Windows 10 sets for a directory, put in by hand: no tool here does.
+#[test]
+fn directory_that_heeds_case_finds_exact_names_only() {
+    let Some(mut image) = small_volume("heeds-case") else { return };
+    let find = |image: &[u8], name: &str| {
+        let tree = open(image.to_vec());
+        tree.lookup(tree.root(), &Name::new(name.as_bytes()).unwrap()).map_err(|error| error.kind())
+    };
+    let name = file_name(7);
+    assert!(find(&image, &name.to_uppercase()).is_ok());
+    // The version number in the root's $STANDARD_INFORMATION, its first attribute.
+    let attribute = table(&image) + 5 * 1024;
+    let attribute = attribute + usize::from(image[attribute + 0x14]);
+    let value = attribute + usize::from(image[attribute + 0x14]);
+    image[value + 0x28] = 1;
+
+    assert_eq!(find(&image, &name.to_uppercase()).err(), Some(ErrorKind::NotFound));
+    assert!(find(&image, &name).is_ok());
+}
+
 #[test]
 fn damaged_index_block_hides_only_its_own_entries() {
     let Some(image) = small_volume("index") else { return };
@@ -224,12 +244,49 @@ fn first_record_damaged_is_read_from_the_mirror() {
     let Some(image) = small_volume("mirror") else { return };
     let (all, _) = root_names(&*open(image.clone()));
     let mut damaged = image.clone();
-    damaged[table(&image) + 1022] ^= 0x55;
+    // $MFT, and $Volume with the label.
+    for record in [0, 3] {
+        damaged[table(&image) + record * 1024 + 1022] ^= 0x55;
+    }
 
     let tree = open(damaged);
 
-    assert_eq!(root_names(&*tree).0, &all - &BTreeSet::from(["$MFT".to_string()]));
+    assert_eq!(root_names(&*tree), (all, 0));
     assert!(tree.info().notes.iter().any(|note| note.contains("$MFTMirr")), "{:?}", tree.info().notes);
+}
+
+#[test]
+fn damaged_boot_sector_is_read_from_the_end() {
+    let Some(image) = small_volume("boot") else { return };
+    let (all, _) = root_names(&*open(image.clone()));
+    let damages: [&[(usize, u8)]; 3] = [&[(3, 0), (4, 0)], &[(0x0D, 3)], &[(0x30, 0xEE), (0x38, 0xEE)]];
+    for damage in damages {
+        let mut damaged = image.clone();
+        for (at, byte) in damage {
+            damaged[*at] = *byte;
+        }
+
+        let tree = open(damaged);
+
+        assert_eq!(root_names(&*tree), (all.clone(), 0), "{damage:?}");
+        let notes = &tree.info().notes;
+        assert!(notes.iter().any(|note| note.contains("boot sector damaged")), "{notes:?}");
+    }
+}
+
+#[test]
+fn end_of_an_old_volume_is_not_opened_below_another_filesystem() {
+    let Some(image) = small_volume("old") else { return };
+    let open = |image: Vec<u8>| {
+        let size = image.len() as u64;
+        open_at(Arc::new(Memory(image)), 0, size).map(|tree| tree.info().filesystem.clone())
+    };
+    let mut wiped = image;
+    wiped[..512].fill(0);
+    assert_eq!(open(wiped.clone()).as_deref(), Ok("ntfs"));
+    wiped[..4].copy_from_slice(b"XFSB");
+
+    assert_eq!(open(wiped).map_err(|error| error.kind()), Err(ErrorKind::Unsupported));
 }
 
 #[test]

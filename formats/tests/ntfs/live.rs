@@ -6,7 +6,7 @@ use crate::walk::{Line, escape, hex, walk};
 use rustix::fs::{XattrFlags, lgetxattr, setxattr};
 use sha2::{Digest, Sha256};
 use spelunk_testkit::skip;
-use spelunk_tree::{Kind, Name, NodeId, Tree};
+use spelunk_tree::{Kind, Name, NodeId, Place, Tree};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -367,7 +367,8 @@ fn compare_xattrs(tree: &dyn Tree, directory: NodeId, path: &Path, failures: &mu
                 continue;
             }
         };
-        for name in ["ntfs_attrib", "ntfs_times", "ntfs_acl", "ntfs_reparse_data", "ntfs_dos_name"] {
+        for name in ["ntfs_attrib", "ntfs_times", "ntfs_acl", "ntfs_reparse_data", "ntfs_dos_name", "ntfs_ea"]
+        {
             let name = format!("system.{name}");
             let theirs = xattr(&path, &name);
             if theirs.as_ref() != ours.get(name.as_bytes()) {
@@ -508,9 +509,11 @@ fn fragmented_mft_and_files_equal_their_mount() {
     let large = fs::File::create(mount.0.join("large")).unwrap();
     let holed = fs::File::create(mount.0.join("holed")).unwrap();
     let piece = noise(512);
-    for at in 0..400_u64 {
-        large.write_all_at(&piece, at * 512).unwrap();
-        holed.write_all_at(&piece, at * 5000).unwrap();
+    for at in 0..2500_u64 {
+        if at < 400 {
+            large.write_all_at(&piece, at * 512).unwrap();
+        }
+        holed.write_all_at(&piece, at * 5120).unwrap();
     }
     drop((large, holed, mount));
 
@@ -526,9 +529,220 @@ fn fragmented_mft_and_files_equal_their_mount() {
     let (mft, large, holed) = (runs_of(b"$MFT"), runs_of(b"large"), runs_of(b"holed"));
     println!("{lines} lines; pieces: $MFT {mft}, large {large}, holed {holed}");
     assert!(
-        mft > 200 && large > 50 && holed > 300,
+        mft > 200 && large > 50 && holed > 2000,
         "not fragmented: $MFT {mft}, large {large}, holed {holed}"
     );
+}
+
+/// An extended attribute as stored, padded to `next` bytes, where the next one or the end is.
+fn ea(next: u32, name: &str, value: &[u8]) -> Vec<u8> {
+    let mut bytes = next.to_le_bytes().to_vec();
+    bytes.extend([0, u8::try_from(name.len()).unwrap()]);
+    bytes.extend(u16::try_from(value.len()).unwrap().to_le_bytes());
+    bytes.extend(name.as_bytes());
+    bytes.push(0);
+    bytes.extend(value);
+    bytes.resize(bytes.len().max(usize::try_from(next).unwrap()), 0);
+    bytes
+}
+
+/// Special files as WSL stores them, written by ntfs-3g, and what WSL alone writes.
+#[test]
+fn files_of_wsl_equal_their_mount() {
+    let Some(lab) = Lab::new("wsl") else { return };
+    lab.mkntfs(48 << 20, &["-c", "4096"]);
+    let Some(mount) = lab.mount("special_files=wsl") else { return };
+    links(&mount.0.join("links"));
+    let file = mount.0.join("file");
+    write(&file, b"of Linux");
+    let list = [
+        ea(20, "$LXUID", &1000_u32.to_le_bytes()),
+        ea(20, "$LXGID", &100_u32.to_le_bytes()),
+        ea(20, "$LXMOD", &0o104_750_u32.to_le_bytes()),
+    ];
+    set(&file, "system.ntfs_ea", &list.concat());
+    drop(mount);
+
+    let Some(lines) = compare(&lab, true) else { return };
+
+    let (tree, _) = lab.tree();
+    let attr = tree.lookup(tree.root(), &Name::new(&b"file"[..]).unwrap()).unwrap().attr;
+    assert_eq!((attr.uid, attr.gid, attr.mode), (Some(1000), Some(100), Some(0o4750)));
+    let directory = tree.lookup(tree.root(), &Name::new(&b"links"[..]).unwrap()).unwrap().node;
+    let device = tree.lookup(directory, &Name::new(&b"block"[..]).unwrap()).unwrap().attr;
+    assert_eq!((device.reparse_tag, device.kind), (Some(0x8000_0026), Kind::BlockDevice));
+    println!("{lines} lines");
+}
+
+#[test]
+fn sleeping_windows_is_noted_as_ntfs_3g_notes_it() {
+    for (magic, is_asleep) in [(&b"hibr"[..], true), (b"HIBR", true), (b"wake", false), (b"\0\0\0\0", false)]
+    {
+        let Some(lab) = Lab::new("asleep") else { return };
+        lab.mkntfs(8 << 20, &["-c", "4096"]);
+        let Some(mount) = lab.mount("noatime") else { return };
+        write(&mount.0.join("hiberfil.sys"), &[magic, &noise(8192)].concat());
+        drop(mount);
+
+        let (tree, _) = lab.tree();
+
+        let notes = &tree.info().notes;
+        assert_eq!(notes.iter().any(|note| note.contains("sleeps")), is_asleep, "{magic:?}: {notes:?}");
+        let probe = Command::new("ntfs-3g.probe").arg("--readwrite").arg(lab.image()).status().unwrap();
+        assert_eq!(probe.code() == Some(14), is_asleep, "{magic:?}");
+    }
+}
+
+/// Restart pages of a journal that has a client or none, in the place that `$LogFile` has in the image.
+fn put_restart_pages(lab: &Lab, client: u16, flags: u16) {
+    let (tree, _) = lab.tree();
+    let log = tree.lookup(tree.root(), &Name::new(&b"$LogFile"[..]).unwrap()).unwrap();
+    let offset = place_of(&*tree, "$LogFile", 0);
+    let mut page = vec![0_u8; 4096];
+    let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"RSTR\x1E\0\x09\0");
+    // Pages of 4096 bytes, the restart area at 0x30, version 1.1.
+    put(0x10, &[0, 0x10, 0, 0, 0, 0x10, 0, 0, 0x30, 0, 1, 0, 1, 0]);
+    // One client, none free, `client` in use; bits of a sequence number; lengths of the area and of its head.
+    put(0x38, &[1, 0, 0xFF, 0xFF]);
+    put(0x3C, &[client.to_le_bytes(), flags.to_le_bytes()].concat());
+    put(0x40, &(67 - (64 - log.attr.size.leading_zeros())).to_le_bytes());
+    put(0x44, &[0xE0, 0, 0x40, 0]);
+    put(0x48, &log.attr.size.to_le_bytes());
+    put(0x54, &[0x30, 0, 0x40, 0]);
+    // The client has none before or behind it.
+    put(0x80, &[0xFF; 4]);
+    page[0x1E] = 1;
+    for stride in 1..=8 {
+        page[stride * 512 - 2..stride * 512].copy_from_slice(&[1, 0]);
+    }
+    let image = fs::OpenOptions::new().write(true).open(lab.image()).unwrap();
+    image.write_all_at(&page.repeat(2), offset).unwrap();
+}
+
+#[test]
+fn journal_that_was_not_closed_is_noted_as_ntfs_3g_notes_it() {
+    for (client, flags, is_open) in [(0, 0, true), (0xFFFF, 0, false), (0, 2, false)] {
+        let Some(lab) = Lab::new("journal") else { return };
+        lab.mkntfs(8 << 20, &["-c", "4096"]);
+        put_restart_pages(&lab, client, flags);
+
+        let (tree, _) = lab.tree();
+
+        let notes = &tree.info().notes;
+        assert_eq!(
+            notes.iter().any(|note| note.contains("$LogFile")),
+            is_open,
+            "{client} {flags}: {notes:?}"
+        );
+        let probe = Command::new("ntfs-3g.probe").arg("--readwrite").arg(lab.image()).status().unwrap();
+        assert_eq!(probe.success(), !is_open, "{client} {flags}: {probe}");
+    }
+}
+
+/// Where the first bytes of a stream of the volume lie in the image.
+fn place_of(tree: &dyn Tree, name: &str, from: u64) -> u64 {
+    let node = tree.lookup(tree.root(), &Name::new(name.as_bytes()).unwrap()).unwrap().node;
+    let mut runs = Vec::new();
+    tree.runs(node, None, from, 4096, &mut runs).unwrap();
+    let Place::At { offset, .. } = runs[0].place else { panic!("{runs:?}") };
+    offset
+}
+
+/// Encryption is put in by hand: its flags are all that a reader without keys looks at.
+#[test]
+fn encrypted_files_are_listed_and_refused() {
+    let Some(lab) = Lab::new("efs") else { return };
+    lab.mkntfs(8 << 20, &["-c", "4096"]);
+    let Some(mount) = lab.mount("noatime") else { return };
+    write(&mount.0.join("secret"), &noise(10_000));
+    drop(mount);
+    let (tree, _) = lab.tree();
+    let secret = Name::new(&b"secret"[..]).unwrap();
+    let number = tree.lookup(tree.root(), &secret).unwrap().node.get() & 0xFF_FFFF;
+    let record_at = place_of(&*tree, "$MFT", number * 1024);
+    let image = fs::OpenOptions::new().read(true).write(true).open(lab.image()).unwrap();
+    let mut record = vec![0; 1024];
+    image.read_exact_at(&mut record, record_at).unwrap();
+    let mut at = usize::from(record[0x14]);
+    while record[at] != 0xFF {
+        match record[at] {
+            // The attributes in $STANDARD_INFORMATION, the flags of $DATA.
+            0x10 => record[at + 0x18 + 0x21] |= 0x40,
+            0x80 => record[at + 0x0D] |= 0x40,
+            _ => {}
+        }
+        at += usize::from(record[at + 4]);
+    }
+    image.write_all_at(&record, record_at).unwrap();
+
+    let (tree, _) = lab.tree();
+
+    let secret = tree.lookup(tree.root(), &secret).unwrap();
+    assert_eq!(secret.attr.dos_attributes.map(|attributes| attributes & 0x4000), Some(0x4000));
+    assert_eq!(secret.attr.size, 10_000);
+    let error = tree.read(secret.node, None, 0, &mut [0; 100]).unwrap_err();
+    assert_eq!(error.kind(), spelunk_tree::ErrorKind::Unsupported, "{error}");
+    assert!(tree.runs(secret.node, None, 0, 100, &mut Vec::new()).is_err());
+    let Some(mount) = lab.mount("ro") else { return };
+    assert!(fs::read(mount.0.join("secret")).is_err(), "ntfs-3g reads it");
+}
+
+/// The catalog of shadow copies that Windows writes, put in by hand as libvshadow takes it.
+fn put_shadow_copies(image: &Path, copies: u64) {
+    let image = fs::OpenOptions::new().write(true).open(image).unwrap();
+    let numbers =
+        |numbers: &[u64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let record = |kind: u32, at: u64, next: u64| {
+        let mut bytes = [0x3808_876B_u32.to_le_bytes(), [0x76, 0xC1, 0x48, 0x4E]].concat();
+        bytes.extend([0xB7, 0xAE, 0x04, 0x04, 0x6E, 0x6C, 0xC7, 0x52]);
+        bytes.extend([1_u32, kind].iter().flat_map(|number| number.to_le_bytes()));
+        [bytes, numbers(&[0, at, next])].concat()
+    };
+    let block_at = |copy: u64| (6 << 20) + copy * 0x1_0000;
+    let mut header = record(1, 0x1E00, 0);
+    header.truncate(24);
+    header.extend(numbers(&[0x1E00, 0, 0, block_at(0), 0]));
+    image.write_all_at(&header, 0x1E00).unwrap();
+    for copy in 0..copies {
+        let block = block_at(copy);
+        image.write_all_at(&vec![0; 0x1_0000], block).unwrap();
+        let next = if copy + 1 == copies { 0 } else { block_at(copy + 1) };
+        image.write_all_at(&record(2, block, next), block).unwrap();
+        let id = [0x40 + u8::try_from(copy).unwrap(); 16].to_vec();
+        let created = 133_500_000_000_000_000 + copy * 864_000_000_000;
+        let entry = [numbers(&[2, 8 << 20]), id.clone(), numbers(&[1, 0x40, created])].concat();
+        image.write_all_at(&entry, block + 128).unwrap();
+        let (list, store, ranges) = (block + 0x4000, block + 0x8000, block + 0xC000);
+        let entry = [numbers(&[3, list]), id, numbers(&[store, ranges, ranges, 0, 0])].concat();
+        image.write_all_at(&entry, block + 256).unwrap();
+        for (kind, at) in [(3, list), (4, store), (5, ranges)] {
+            image.write_all_at(&record(kind, at, 0), at).unwrap();
+        }
+    }
+}
+
+#[test]
+fn shadow_copies_are_listed_as_libvshadow_lists_them() {
+    let Some(lab) = Lab::new("shadow") else { return };
+    lab.mkntfs(8 << 20, &["-c", "4096"]);
+    put_shadow_copies(&lab.image(), 2);
+
+    let (tree, _) = lab.tree();
+
+    let notes = tree.info().notes.join("\n");
+    let Ok(theirs) = Command::new("vshadowinfo").arg(lab.image()).output() else {
+        skip::because("no vshadowinfo");
+        return;
+    };
+    let theirs = String::from_utf8_lossy(&theirs.stdout).into_owned();
+    for (id, ours, date) in
+        [("40404040", "2024-01-17", "Jan 17, 2024"), ("41414141", "2024-01-18", "Jan 18, 2024")]
+    {
+        assert!(theirs.contains(id) && theirs.contains(&format!("{date} 21:20:00")), "{theirs}");
+        let note = format!("shadow copy {id}-{0}-{0}-{0}-{0}{id} of {ours} 21:20:00 UTC", &id[..4]);
+        assert!(notes.contains(&note), "{notes}");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(super) mod types {
     pub const INDEX_ALLOCATION: u32 = 0xA0;
     pub const BITMAP: u32 = 0xB0;
     pub const REPARSE_POINT: u32 = 0xC0;
+    pub const EA: u32 = 0xE0;
     pub(super) const END: u32 = 0xFFFF_FFFF;
 }
 

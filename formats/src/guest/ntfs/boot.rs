@@ -1,5 +1,6 @@
 //! The boot sector (`$Boot`): the shape of the volume.
 
+use super::mft;
 use crate::bytes::{array, index, le_u16, le_u64, mul, u8_at};
 use spelunk_tree::{Error, ReadAt, Result};
 
@@ -12,6 +13,27 @@ const OEM_ID: [u8; 8] = *b"NTFS    ";
 const SECTOR_BYTES_MIN: u32 = 256;
 /// Largest sector of any disk.
 const SECTOR_BYTES_MAX: u32 = 4096;
+/// Sizes of sectors that disks have.
+const SECTOR_SIZES: [u32; 4] = [512, 1024, 2048, 4096];
+/// Signs of what may be made over an NTFS without wiping its end: exFAT, ReFS, BitLocker,
+/// XFS, LUKS, LVM, swap, MD RAID, f2fs, btrfs, APFS, HFS+, ISO 9660.
+const OTHERS: &[(u64, &[u8])] = &[
+    (3, b"EXFAT   "),
+    (3, b"ReFS"),
+    (3, b"-FVE-FS-"),
+    (0, b"XFSB"),
+    (0, b"LUKS"),
+    (0x200, b"LABELONE"),
+    (0xFF6, b"SWAPSPACE2"),
+    (0, &[0xFC, 0x4E, 0x2B, 0xA9]),
+    (0x1000, &[0xFC, 0x4E, 0x2B, 0xA9]),
+    (0x400, &[0x10, 0x20, 0xF5, 0xF2]),
+    (0x1_0040, b"_BHRfS_M"),
+    (0x20, b"NXSB"),
+    (0x400, b"H+"),
+    (0x400, b"HX"),
+    (0x8001, b"CD001"),
+];
 /// Largest cluster of Windows 10 and later.
 const CLUSTER_BYTES_MAX: u32 = 2 << 20;
 /// MFT records are of 1024 or 4096 bytes; the smallest that could hold a header and its attributes.
@@ -50,9 +72,23 @@ impl Geometry {
     /// # Errors
     /// `Corrupt` when a field is impossible; what the volume reports.
     pub fn read(volume: &dyn ReadAt) -> Result<Geometry> {
+        Geometry::read_at(volume, 0)
+    }
+
+    /// Reads the copy of the boot sector in the last sector of `volume`; `None` when there is none that describes
+    /// a filesystem of just this size.
+    pub fn read_backup(volume: &dyn ReadAt) -> Option<Geometry> {
+        SECTOR_SIZES.into_iter().find_map(|sector_bytes| {
+            let at = volume.size().checked_sub(u64::from(sector_bytes))?;
+            let geometry = Geometry::read_at(volume, at).ok()?;
+            (geometry.sector_bytes == sector_bytes && geometry.size_bytes == at).then_some(geometry)
+        })
+    }
+
+    fn read_at(volume: &dyn ReadAt, at: u64) -> Result<Geometry> {
         let mut boot = [0; BOOT_BYTES];
-        volume.read_at(0, &mut boot)?;
-        Geometry::parse(&boot).map_err(|error| error.object("NTFS boot sector").at(0))
+        volume.read_at(at, &mut boot)?;
+        Geometry::parse(&boot).map_err(|error| error.object("NTFS boot sector").at(at))
     }
 
     fn parse(boot: &[u8]) -> Result<Geometry> {
@@ -113,6 +149,20 @@ pub(super) fn probe(volume: &dyn ReadAt) -> Result<bool> {
     volume.read_at(0, &mut boot)?;
     let is_shaped = |sector_bytes| cluster_bytes(sector_bytes, u8_at(&boot, 0x0D)?);
     Ok(array::<8>(&boot, 3)? == OEM_ID && sector_bytes(&boot).and_then(is_shaped).is_ok())
+}
+
+/// Whether `volume` ends with the copy of an NTFS boot sector whose `$MFT` is there, and does not bear the sign of
+/// something that was made over an old NTFS. To be asked when nothing else is found.
+pub(super) fn probe_backup(volume: &dyn ReadAt) -> Result<bool> {
+    let is_other = |(at, magic): &(u64, &[u8])| {
+        let mut bytes = vec![0; magic.len()];
+        volume.read_at(*at, &mut bytes).is_ok() && bytes == *magic
+    };
+    let Some(geometry) = Geometry::read_backup(volume) else { return Ok(false) };
+    let has_table = [geometry.mft_lcn, geometry.mirror_lcn]
+        .into_iter()
+        .any(|lcn| mft::stored_record(volume, &geometry, lcn, 0).is_ok());
+    Ok(has_table && !OTHERS.iter().any(is_other))
 }
 
 fn sector_bytes(boot: &[u8]) -> Result<u32> {

@@ -40,8 +40,8 @@ impl Ntfs {
         Ok(Entry { name, node: node.reference().node()?, attr: self.attr_of_node(&node)? })
     }
 
-    /// The name as stored, and the file, of the entry called `wanted`: an exact match before any other. Names
-    /// for DOS of files that have another one count only with `take_dos`.
+    /// The name as stored, and the file, of the entry called `wanted`: an exact match before any other, and none but it
+    /// in a directory that heeds case. Names for DOS of files that have another one count only with `take_dos`.
     ///
     /// # Errors
     /// `NotADirectory`; `Corrupt` when the entry may stand in a part that is damaged.
@@ -62,6 +62,9 @@ impl Ntfs {
             }
         }
         let is_exact = |found: &Match| utf16_units(&found.name).eq(wanted.iter().copied());
+        if matches.iter().any(|found| !is_exact(found)) && self.is_case_sensitive(directory)? {
+            matches.retain(is_exact);
+        }
         matches.sort_by_key(|found| !is_exact(found));
         for found in matches {
             if take_dos || found.namespace != Namespace::Dos || !self.is_alias(&found, directory.number) {
@@ -69,6 +72,11 @@ impl Ntfs {
             }
         }
         Ok(None)
+    }
+
+    fn is_case_sensitive(&self, directory: Reference) -> Result<bool> {
+        let standard = self.standard_information(&Node::open(&self.volume, directory)?)?;
+        Ok(standard.is_some_and(|standard| standard.is_case_sensitive))
     }
 
     fn descend(&self, index: &Index, directory: u64, wanted: &[u16], matches: &mut Vec<Match>) -> Result<()> {

@@ -6,9 +6,10 @@ use super::boot::Geometry;
 use super::cache::Cache;
 use super::record::{self, OwnedRecord, Record, Reference};
 use super::runlist::Runlist;
-use crate::bytes::{add, index, mul};
+use crate::bytes::{add, mul};
 use crate::extent::read_runs;
 use spelunk_tree::{Error, ErrorKind, ReadAt, Result};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes of records kept: the directories and extension records of some walkers.
@@ -20,6 +21,9 @@ const PIECE_BYTES_MAX: u64 = 256 << 10;
 /// Bytes between wanted records that are cheaper to read than to skip.
 const GAP_BYTES_MAX: u64 = 16 << 10;
 
+/// Records that `$MFTMirr` holds whatever the cluster size: those of `$MFT`, itself, `$LogFile` and `$Volume`.
+const MIRRORED_RECORDS: u64 = 4;
+
 /// Takes a record by its number.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(u64, Result<Record<&[u8]>>);
 
@@ -30,30 +34,44 @@ pub(super) struct Mft {
     runlist: Runlist,
     size: u64,
     records: Cache<u64, Arc<OwnedRecord>>,
+    /// Records that are damaged here and whole in `$MFTMirr`.
+    mirrored: BTreeMap<u64, Arc<OwnedRecord>>,
 }
 
 impl Mft {
-    /// Finds all pieces of the table. Where its first record is damaged, the copy in `$MFTMirr` is used and
-    /// `notes` says so.
+    /// Finds all pieces of the table. Where one of its first records is damaged, the copy in `$MFTMirr` is
+    /// used and `notes` says so.
     ///
     /// # Errors
     /// `Corrupt` when a part of the table cannot be found.
     pub fn open(volume: Arc<dyn ReadAt>, geometry: Geometry, notes: &mut Vec<String>) -> Result<Mft> {
-        let first = match first_record(&*volume, &geometry, geometry.mft_lcn) {
-            Ok(first) => first,
-            Err(error) => {
-                let mirrored = first_record(&*volume, &geometry, geometry.mirror_lcn);
-                let first = mirrored.map_err(|_| error.context("reading $MFT's own record"))?;
-                notes.push("first record of $MFT damaged, its copy in $MFTMirr used".into());
-                first
+        let mut mirrored = BTreeMap::new();
+        for number in 0..MIRRORED_RECORDS {
+            if let Err(error) = stored_record(&*volume, &geometry, geometry.mft_lcn, number) {
+                match stored_record(&*volume, &geometry, geometry.mirror_lcn, number) {
+                    Ok(record) => mirrored.insert(number, Arc::new(record)),
+                    Err(_) if number == 0 => return Err(error.context("reading $MFT's own record")),
+                    Err(_) => None,
+                };
             }
-        };
+        }
+        if !mirrored.is_empty() {
+            notes.push(format!(
+                "{} of the first records of $MFT damaged, copies in $MFTMirr used",
+                mirrored.len()
+            ));
+        }
         let mut mft = Mft {
             volume,
             geometry,
             runlist: Runlist::default(),
             size: 0,
             records: Cache::new(RECORD_CACHE_BYTES),
+            mirrored,
+        };
+        let first = match mft.mirrored.get(&0) {
+            Some(first) => first.clone(),
+            None => Arc::new(stored_record(&*mft.volume, &mft.geometry, mft.geometry.mft_lcn, 0)?),
         };
         mft.gather(&first).map_err(|error| error.context("finding the pieces of $MFT"))?;
         Ok(mft)
@@ -111,6 +129,9 @@ impl Mft {
     /// # Errors
     /// `NotFound` behind the end of the table; `Corrupt`; what the volume reports.
     pub fn record(&self, number: u64) -> Result<Arc<OwnedRecord>> {
+        if let Some(record) = self.mirrored.get(&number) {
+            return Ok(record.clone());
+        }
         if let Some(record) = self.records.get(&number) {
             return Ok(record);
         }
@@ -191,6 +212,10 @@ impl Mft {
             // Where the piece could not be read, its good records still can.
             let read = if whole { Ok(()) } else { self.read(number, bytes) };
             let sector_bytes = self.geometry.sector_bytes;
+            if let Some(record) = self.mirrored.get(&number) {
+                visit(number, Ok(record.as_slice()));
+                continue;
+            }
             visit(number, read.and_then(|()| Record::parse(number, bytes, sector_bytes)));
         }
     }
@@ -209,14 +234,22 @@ impl Mft {
     }
 }
 
-/// Reads the record 0 at the start of `$MFT` or `$MFTMirr`.
-fn first_record(volume: &dyn ReadAt, geometry: &Geometry, lcn: u64) -> Result<OwnedRecord> {
-    let len = index(geometry.record_bytes)?;
-    let mut bytes = vec![0; len];
-    volume.read_at(geometry.position(lcn, 1)?, &mut bytes)?;
-    let record = Record::parse(0, &mut bytes, geometry.sector_bytes)?.to_owned();
+/// Reads one of the first records at the start of `$MFT` or `$MFTMirr`.
+///
+/// # Errors
+/// `Corrupt` when there is no base record in use; what the volume reports.
+pub(super) fn stored_record(
+    volume: &dyn ReadAt,
+    geometry: &Geometry,
+    lcn: u64,
+    number: u64,
+) -> Result<OwnedRecord> {
+    let mut bytes = vec![0; geometry.record_len()?];
+    let within = mul(number, u64::from(geometry.record_bytes))?;
+    volume.read_at(add(geometry.position(lcn, 1)?, within)?, &mut bytes)?;
+    let record = Record::parse(number, &mut bytes, geometry.sector_bytes)?.to_owned();
     if !record.is_in_use() || !record.is_base() {
-        return Err(Error::corrupt("not the record of $MFT"));
+        return Err(Error::corrupt("not a base record in use").object(record::object(number)));
     }
     Ok(record)
 }

@@ -6,43 +6,46 @@
 //! ```
 //!
 //! - [`boot`] shape of the volume · [`mft`] records by number · [`record`], [`fixup`] one record ·
-//!   [`attribute`], [`attribute_list`], [`node`] the attributes of a file · [`runlist`], [`stream`],
-//!   [`lznt1`] their values.
+//!   [`attribute`], [`attribute_list`], [`node`] the attributes of a file · [`runlist`], [`stream`] their
+//!   values · [`wof`] files that Windows packed.
 //! - [`index`], [`file_name`], [`upcase`], [`directory`], [`lookup`]: names.
-//! - [`standard_information`], [`summary`], [`security`], [`xattr`], [`reparse`], [`link`], [`interix`]: what a
-//!   file is shown as.
-//! - [`volume`], [`volume_info`], [`logfile`], [`cache`]: the whole.
+//! - [`standard_information`], [`summary`], [`security`], [`xattr`], [`reparse`], [`link`], [`interix`], [`ea`]:
+//!   what a file is shown as.
+//! - [`volume`], [`volume_info`], [`logfile`], [`hibernation`], [`shadow_copy`], [`cache`]: the whole.
 //!
 //! A node id is the number of the MFT record in the low 40 bits and its sequence number above; an id whose
-//! record has been used again is `NotFound`. The journal is not applied. Mode, owner and group are not
-//! derived from security descriptors. Not read, and said so: encrypted files (EFS), and files whose data a
-//! reparse point keeps (WOF, deduplication, cloud).
+//! record has been used again is `NotFound`. The journal is not applied. Mode, owner and group are those
+//! that WSL stored, and not derived from security descriptors. Not read, and said so: encrypted files (EFS), and files whose data a
+//! reparse point keeps elsewhere (deduplication, cloud, WIM images).
 
 mod attribute;
 mod attribute_list;
 mod boot;
 mod cache;
 mod directory;
+mod ea;
 mod file_name;
 mod fixup;
+mod hibernation;
 mod index;
 mod interix;
 pub(crate) mod link;
 mod logfile;
 mod lookup;
-mod lznt1;
 mod mft;
 mod node;
 mod record;
 pub(crate) mod reparse;
 mod runlist;
 mod security;
+mod shadow_copy;
 mod standard_information;
 mod stream;
 mod summary;
 mod upcase;
 mod volume;
 mod volume_info;
+mod wof;
 mod xattr;
 
 /// Doors for the fuzz targets, in their builds only.
@@ -55,7 +58,7 @@ pub mod fuzzing {
 }
 
 use super::{Guest, Options};
-use crate::extent::map_runs;
+use crate::extent::{clamp_len, map_runs};
 use cache::Cache;
 use index::Index;
 use node::Node;
@@ -63,17 +66,21 @@ use record::{ROOT, Reference};
 use reparse::Reparse;
 use security::Security;
 use spelunk_tree::{
-    Attr, Cursor, Entry, Error, ErrorKind, Name, NodeId, Page, ReadAt, Result, Run, StreamInfo, Tree,
-    TreeInfo, Xattr,
+    Attr, Cursor, Entry, Error, ErrorKind, Name, NodeId, Page, Place, ReadAt, Result, Run, StreamInfo, Tree,
+    TreeInfo, Xattr, push_run,
 };
 use std::sync::{Arc, OnceLock};
 use stream::Stream;
 use upcase::Upcase;
 use volume::Volume;
+use wof::Packed;
 
 /// The row of this guest.
 pub const GUEST: Guest =
     Guest { name: "ntfs", summary: "NTFS 1.2 to 3.1 (Windows NT 4 and later)", probe: boot::probe, open };
+
+/// The row of this guest where the boot sector is damaged and its copy at the volume's end is not.
+pub const GUEST_BY_BACKUP: Guest = Guest { probe: boot::probe_backup, ..GUEST };
 
 /// Bytes of opened indexes kept: the directories of some walkers.
 const INDEX_CACHE_BYTES: usize = 1 << 20;
@@ -89,7 +96,41 @@ struct Ntfs {
     root: NodeId,
     security: OnceLock<Result<Security>>,
     indexes: Cache<(u64, u16), Arc<Index>>,
-    streams: Cache<(NodeId, Option<Name>), Arc<Stream>>,
+    streams: Cache<(NodeId, Option<Name>), Arc<Content>>,
+}
+
+/// What a program reads of a stream.
+enum Content {
+    /// The stream itself.
+    Plain(Stream),
+    /// What Windows packed into another stream.
+    Packed(Packed),
+}
+
+impl Content {
+    fn weight(&self) -> usize {
+        match self {
+            Content::Plain(stream) => stream.weight(),
+            Content::Packed(packed) => packed.weight(),
+        }
+    }
+
+    fn read(&self, volume: &Volume, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        match self {
+            Content::Plain(stream) => stream.read(volume, offset, buffer),
+            Content::Packed(packed) => packed.read(volume, offset, buffer),
+        }
+    }
+
+    fn runs(&self, volume: &Volume, offset: u64, len: u64, out: &mut Vec<Run>) -> Result<()> {
+        match self {
+            Content::Plain(stream) => stream.runs(volume, offset, len, out)?,
+            Content::Packed(packed) => {
+                push_run(out, Run { len: clamp_len(packed.size(), offset, len), place: Place::Opaque });
+            }
+        }
+        Ok(())
+    }
 }
 
 fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
@@ -100,7 +141,7 @@ fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
         notes.push("$UpCase cannot be read: names are compared by Unicode's rules".into());
         Upcase::unicode()
     });
-    Ok(Arc::new(Ntfs {
+    let mut tree = Ntfs {
         info: volume_info::read(&volume, notes),
         volume,
         upcase,
@@ -109,7 +150,11 @@ fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
         security: OnceLock::new(),
         indexes: Cache::new(INDEX_CACHE_BYTES),
         streams: Cache::new(STREAM_CACHE_BYTES),
-    }))
+    };
+    if hibernation::is_asleep(&tree).unwrap_or(false) {
+        tree.info.notes.push("Windows sleeps here (hibernated, or shut down for a fast start): what it changed last may be missing".into());
+    }
+    Ok(Arc::new(tree))
 }
 
 impl Ntfs {
@@ -118,7 +163,7 @@ impl Ntfs {
     }
 
     /// The stream to read for a request, once it is known that its bytes are what a program would read.
-    fn stream(&self, node: NodeId, name: Option<&Name>) -> Result<Arc<Stream>> {
+    fn stream(&self, node: NodeId, name: Option<&Name>) -> Result<Arc<Content>> {
         let key = (node, name.cloned());
         if let Some(stream) = self.streams.get(&key) {
             return Ok(stream);
@@ -131,16 +176,24 @@ impl Ntfs {
             Err(error) if name.is_none() && error.kind() == ErrorKind::NotFound => Stream::empty(),
             opened => opened?,
         };
-        if name.is_none()
-            && stream.size > 0
-            && let Some(reparse) = Reparse::read(&self.volume, &node)?
-        {
-            let attributes = self.standard_information(&node)?.map_or(0, |standard| standard.attributes);
-            reparse.check_readable(attributes)?;
-        }
+        let stream = match name {
+            None if stream.size > 0 => self.content(&node, stream)?,
+            _ => Content::Plain(stream),
+        };
         let stream = Arc::new(stream);
         self.streams.insert(key, stream.clone(), stream.weight());
         Ok(stream)
+    }
+
+    /// What the main stream of `node` stands for.
+    fn content(&self, node: &Node, stream: Stream) -> Result<Content> {
+        let Some(reparse) = Reparse::read(&self.volume, node)? else { return Ok(Content::Plain(stream)) };
+        if let Some(algorithm) = wof::algorithm(&reparse)? {
+            return Ok(Content::Packed(Packed::open(&self.volume, node, stream, algorithm)?));
+        }
+        let attributes = self.standard_information(node)?.map_or(0, |standard| standard.attributes);
+        reparse.check_readable(attributes)?;
+        Ok(Content::Plain(stream))
     }
 }
 

@@ -15,8 +15,13 @@ const REPARSE_BYTES_MAX: u64 = 64 << 10;
 const TAG_MOUNT_POINT: u32 = 0xA000_0003;
 const TAG_SYMLINK: u32 = 0xA000_000C;
 const TAG_LX_SYMLINK: u32 = 0xA000_001D;
+/// A file that Windows packed (WOF).
+pub(super) const TAG_WOF: u32 = 0x8000_0017;
+const TAG_DEDUP: u32 = 0x8000_0013;
 const TAG_AF_UNIX: u32 = 0x8000_0023;
 const TAG_LX_FIFO: u32 = 0x8000_0024;
+const TAG_LX_CHAR: u32 = 0x8000_0025;
+const TAG_LX_BLOCK: u32 = 0x8000_0026;
 /// Cloud files (OneDrive): `0x9000_001A` to `0x9000_F01A`.
 const TAG_CLOUD: u32 = 0x9000_001A;
 const TAG_CLOUD_MASK: u32 = 0xFFFF_0FFF;
@@ -69,6 +74,8 @@ impl Reparse {
             TAG_SYMLINK | TAG_MOUNT_POINT | TAG_LX_SYMLINK => Kind::Symlink,
             TAG_AF_UNIX => Kind::Socket,
             TAG_LX_FIFO => Kind::Fifo,
+            TAG_LX_CHAR => Kind::CharDevice,
+            TAG_LX_BLOCK => Kind::BlockDevice,
             _ => plain,
         }
     }
@@ -111,7 +118,7 @@ impl Reparse {
     }
 
     /// Whether the file's unnamed stream holds what a program would read. Unknown to NTFS, other files keep
-    /// theirs elsewhere (deduplicated, archived) or in another form (compressed by WOF).
+    /// theirs elsewhere (deduplicated, archived). Those of WOF are read by [`super::wof`].
     ///
     /// # Errors
     /// `Unsupported` when it does not.
@@ -121,8 +128,8 @@ impl Reparse {
             return Ok(());
         }
         let what = match self.tag {
-            0x8000_0017 => "compressed by WOF",
-            0x8000_0013 => "deduplicated",
+            TAG_WOF => "packed by Windows (WOF)",
+            TAG_DEDUP => "deduplicated",
             tag if tag & TAG_CLOUD_MASK == TAG_CLOUD => "stored in a cloud only",
             _ => "kept by a reparse point",
         };

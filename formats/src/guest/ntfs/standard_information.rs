@@ -32,6 +32,8 @@ pub(super) struct StandardInformation {
     pub attributes: u32,
     /// Names a security descriptor in `$Secure`; 0 for none.
     pub security_id: u32,
+    /// Whether names in this directory differ by case (`fsutil file setCaseSensitiveInfo`, WSL).
+    pub is_case_sensitive: bool,
 }
 
 impl StandardInformation {
@@ -47,6 +49,8 @@ impl StandardInformation {
             accessed: le_u64(value, 0x18)?,
             attributes: le_u32(value, 0x20)?,
             security_id: if value.len() >= VERSION_3_BYTES { le_u32(value, 0x34)? } else { 0 },
+            // Windows 10 gave a meaning to what had been the largest and the current version of the file.
+            is_case_sensitive: le_u32(value, 0x24)? == 0 && le_u32(value, 0x28)? == 1,
         })
     }
 

@@ -2,12 +2,12 @@
 
 use super::attribute::{Attribute, Body};
 use super::attribute_list::Segment;
-use super::lznt1;
 use super::node::{self, Node};
 use super::record::Reference;
 use super::runlist::{Runlist, Span};
 use super::volume::{AttributeId, Volume};
 use crate::bytes::{add, count, index};
+use crate::codec::lznt1;
 use crate::extent::{clamp_buffer, clamp_len, read_runs};
 use spelunk_tree::{Error, Place, Result, Run, push_run};
 use std::sync::Arc;

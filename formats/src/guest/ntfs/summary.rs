@@ -2,11 +2,13 @@
 
 use super::Ntfs;
 use super::attribute::{Attribute, I30, UNNAMED, types};
+use super::ea;
 use super::interix::{self, Special};
 use super::node::Node;
 use super::record::Record;
-use super::reparse::Reparse;
+use super::reparse::{Reparse, TAG_WOF};
 use super::standard_information::{StandardInformation, flags};
+use super::wof;
 use crate::bytes::count;
 use spelunk_tree::{Attr, Kind, Result, Time};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ struct Summary {
     index: (u64, u64),
     has_list: bool,
     has_reparse_point: bool,
+    has_ea: bool,
 }
 
 impl Summary {
@@ -37,6 +40,7 @@ impl Summary {
                 self.index = attribute.sizes();
             }
             types::REPARSE_POINT => self.has_reparse_point = true,
+            types::EA => self.has_ea = true,
             _ => {}
         }
         Ok(())
@@ -58,6 +62,7 @@ impl Summary {
             (types::DATA, UNNAMED),
             (types::INDEX_ALLOCATION, I30),
             (types::REPARSE_POINT, UNNAMED),
+            (types::EA, UNNAMED),
         ];
         if summary.has_list {
             for (kind, name) in elsewhere {
@@ -75,7 +80,10 @@ impl Summary {
 
     /// Whether the record alone does not tell what the file is.
     fn needs_more(&self, is_directory: bool) -> bool {
-        self.has_list || self.has_reparse_point || (!is_directory && self.attributes() & flags::SYSTEM != 0)
+        self.has_list
+            || self.has_reparse_point
+            || self.has_ea
+            || (!is_directory && self.attributes() & flags::SYSTEM != 0)
     }
 
     fn attr(&self, is_directory: bool, links: u16) -> Attr {
@@ -121,6 +129,12 @@ impl Ntfs {
         {
             attr.reparse_tag = Some(reparse.tag);
             attr.kind = reparse.kind(attr.kind);
+            if reparse.tag == TAG_WOF
+                && let Some(packed) = node.first(&self.volume.mft, types::DATA, wof::STREAM)?
+            {
+                let packed = packed.get()?.sizes().1;
+                attr.allocated = attr.allocated.map(|plain| plain.saturating_add(packed));
+            }
             if let Some(link) = reparse.link()? {
                 attr.size = count(self.link_text(node, &link)?.len());
             }
@@ -138,6 +152,10 @@ impl Ntfs {
                 Some(Special::Plain(kind)) => attr.kind = kind,
                 None => {}
             }
+        }
+        if summary.has_ea {
+            // What Linux thinks of a file is not worth losing the file for: damage shows where it is asked for.
+            ea::Linux::read(&self.volume, node).unwrap_or_default().show(&mut attr);
         }
         Ok(attr)
     }

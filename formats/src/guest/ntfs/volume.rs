@@ -27,19 +27,30 @@ pub(super) struct Volume {
     pub mft: Mft,
     /// Decoded runlists of segments.
     pub runlists: Cache<AttributeId, Arc<Runlist>>,
-    /// Decompressed units by attribute and number.
+    /// Decompressed units, or WOF's chunks, by attribute and number.
     pub units: Cache<(AttributeId, u64), Arc<[u8]>>,
     /// Index blocks by attribute and byte offset, update sequence undone.
     pub blocks: Cache<(AttributeId, u64), Arc<[u8]>>,
 }
 
 impl Volume {
-    /// Reads the boot sector and finds the MFT; `notes` takes what the user should know.
+    /// Reads the boot sector, or where that leads nowhere its copy, and finds the MFT; `notes` takes what the
+    /// user should know.
     ///
     /// # Errors
     /// `Corrupt` when either cannot be read.
     pub fn open(bytes: Arc<dyn ReadAt>, notes: &mut Vec<String>) -> Result<Volume> {
-        let geometry = Geometry::read(&*bytes)?;
+        let opened = Geometry::read(&*bytes)
+            .and_then(|geometry| Volume::with_geometry(bytes.clone(), geometry, notes));
+        opened.or_else(|error| {
+            let geometry = Geometry::read_backup(&*bytes).ok_or_else(|| error.clone())?;
+            notes.push("boot sector damaged, its copy at the end of the volume used".into());
+            Volume::with_geometry(bytes, geometry, notes).map_err(|_| error)
+        })
+    }
+
+    fn with_geometry(bytes: Arc<dyn ReadAt>, geometry: Geometry, notes: &mut Vec<String>) -> Result<Volume> {
+        let mft = Mft::open(bytes.clone(), geometry.clone(), notes)?;
         if geometry.size_bytes > bytes.size() {
             notes.push(format!(
                 "the volume ends after {} of {} bytes: files behind the end cannot be read",
@@ -47,7 +58,6 @@ impl Volume {
                 geometry.size_bytes
             ));
         }
-        let mft = Mft::open(bytes.clone(), geometry.clone(), notes)?;
         Ok(Volume {
             bytes,
             geometry,

@@ -2,12 +2,14 @@
 
 use super::Ntfs;
 use super::attribute::{UNNAMED, types};
+use super::ea;
 use super::file_name::{FileName, Namespace, name_from_utf16, utf16_from_name};
 use super::node::Node;
 use super::record::ROOT;
 use super::reparse::Reparse;
 use super::security;
 use super::stream::Stream;
+use super::wof;
 use crate::bytes::count;
 use spelunk_tree::{Error, Name, Result, StreamInfo, Xattr, limits, wtf8_from_utf16};
 
@@ -18,7 +20,7 @@ impl Ntfs {
     /// All extended attributes: `system.ntfs_attrib` (DOS attributes, 32 bits), `system.ntfs_times` (creation,
     /// change of data, access, change of the record; 64 bits of 100 ns since 1601 each), `system.ntfs_acl` (the
     /// security descriptor), `system.ntfs_reparse_data`, `system.ntfs_object_id` (without the birth ids that
-    /// the index `$O` may have), `system.ntfs_dos_name`, and named streams of up to 64 KiB as `user.<name>`.
+    /// the index `$O` may have), `system.ntfs_ea` (all of OS/2's and WSL's, as stored), `system.ntfs_dos_name`, and named streams of up to 64 KiB as `user.<name>`.
     /// Numbers are little-endian. Streams that cannot be read (encrypted) or do not fit are left out: they
     /// are still streams.
     ///
@@ -41,6 +43,9 @@ impl Ntfs {
         }
         if let Some(found) = node.first(&self.volume.mft, types::OBJECT_ID, UNNAMED)? {
             push("system.ntfs_object_id", found.get()?.resident()?.to_vec())?;
+        }
+        if let Some(list) = ea::read(&self.volume, node)? {
+            push("system.ntfs_ea", list)?;
         }
         if let Some(name) = self.dos_name(node)? {
             push("system.ntfs_dos_name", name)?;
@@ -105,11 +110,16 @@ impl Ntfs {
         Ok(streams)
     }
 
-    /// The names of all named streams, as shown and in UTF-16LE. Those that cannot be shown are left out.
+    /// The names of all named streams, as shown and in UTF-16LE. Those that cannot be shown are left out, and
+    /// so is the packed form of a file that is shown unpacked: Windows hides it, too.
     fn stream_names(&self, node: &Node) -> Result<Vec<(Name, Box<[u8]>)>> {
         let mut names = Vec::new();
+        let is_packed = match Reparse::read(&self.volume, node)? {
+            Some(reparse) => wof::algorithm(&reparse).is_ok_and(|algorithm| algorithm.is_some()),
+            None => false,
+        };
         for segment in node.segments(|kind, name| kind == types::DATA && name != UNNAMED)? {
-            if segment.lowest_vcn == 0 {
+            if segment.lowest_vcn == 0 && !(is_packed && *segment.name == *wof::STREAM) {
                 names.push((name_from_utf16(&segment.name)?, segment.name));
             }
             if names.len() > limits::STREAMS_MAX {

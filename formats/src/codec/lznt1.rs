@@ -1,5 +1,6 @@
 //! LZNT1: the compression of NTFS, in chunks of 4096 bytes ([MS-XCA] 2.5).
 
+use super::repeat;
 use crate::bytes::{le_u16, range};
 use spelunk_tree::{Error, Result};
 
@@ -13,7 +14,7 @@ const HEADER_LEN_MASK: u16 = 0x0FFF;
 ///
 /// # Errors
 /// `Corrupt` when a chunk leaves `input`, a phrase reaches before its chunk, or a chunk is too long.
-pub(super) fn decompress(input: &[u8], output: &mut [u8]) -> Result<()> {
+pub fn decompress(input: &[u8], output: &mut [u8]) -> Result<()> {
     let mut at = 0_usize;
     for place in output.chunks_mut(CHUNK_BYTES) {
         let header = if at.saturating_add(2) <= input.len() { le_u16(input, at)? } else { 0 };
@@ -55,7 +56,7 @@ fn chunk(input: &[u8], output: &mut [u8]) -> Result<()> {
                 at = at.saturating_add(1);
             } else {
                 let (distance, len) = phrase(le_u16(input, at)?, written);
-                copy(output, written, distance, len)?;
+                repeat(output, written, distance, len)?;
                 written = written.saturating_add(len);
                 at = at.saturating_add(2);
             }
@@ -72,27 +73,6 @@ fn phrase(token: u16, written: usize) -> (usize, usize) {
     let distance = usize::from(token >> len_bits).saturating_add(1);
     let len = usize::from(token & (0xFFFF_u16 >> distance_bits)).saturating_add(3);
     (distance, len)
-}
-
-/// Repeats `len` bytes from `distance` before `written` on; they may overlap what is being written.
-fn copy(output: &mut [u8], written: usize, distance: usize, len: usize) -> Result<()> {
-    let end = written.saturating_add(len);
-    let Some(from) = written.checked_sub(distance).filter(|_| end <= output.len()) else {
-        return Err(Error::corrupt("an LZNT1 phrase that leaves its chunk"));
-    };
-    if distance >= len {
-        output.copy_within(from..from.saturating_add(len), written);
-        return Ok(());
-    }
-    let mut source = from;
-    for target in written..end {
-        let byte = output.get(source).copied().unwrap_or(0);
-        if let Some(place) = output.get_mut(target) {
-            *place = byte;
-        }
-        source = source.saturating_add(1);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
