@@ -194,7 +194,7 @@ fn tokens_are_good_for_what_they_say_and_no_more_than_their_user() {
     all.get(&format!("/file/{OTHER}")).refused(404, "not-found");
     let none = token(json!({ "clients": ["bob"] }));
     none.get(&format!("/node/{OWN}")).refused(404, "not-found");
-    let short = token(json!({ "expires_in": 1 }));
+    let short = token(json!({ "expires_in": 3 }));
     short.get(&format!("/node/{OWN}")).ok();
 
     // A token manages nothing, whoever made it.
@@ -221,7 +221,7 @@ fn tokens_are_good_for_what_they_say_and_no_more_than_their_user() {
     admin.patch("/users/alice", &json!({ "disabled": true })).ok();
     all.get("/me").refused(401, "unauthenticated");
     alice.get("/me").refused(401, "unauthenticated");
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(std::time::Duration::from_millis(3100));
     admin.patch("/users/alice", &json!({ "disabled": false })).ok();
     short.get("/me").refused(401, "unauthenticated");
     admin.delete("/users/alice").expect(204);

@@ -152,7 +152,7 @@ fn links_end() {
     let user = server.session(&admin, "bob", &[("bob", READ)]);
     let path = format!("/list/{IMAGE}/d");
     let place = format!("{IMAGE}/d");
-    let (_, short) = share(&server, &user, &place, 1);
+    let (_, short) = share(&server, &user, &place, 3);
     let (number, revoked) = share(&server, &user, &place, 60);
     let (_, other) = share(&server, &user, &place, 60);
     for link in [&short, &revoked, &other] {
@@ -161,7 +161,7 @@ fn links_end() {
 
     user.delete(&format!("/shares/{number}")).expect(204);
     revoked.get(&path).refused(404, "not-found");
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(3100));
     short.get(&path).refused(404, "not-found");
     other.get(&path).ok();
     // Whoever may no longer see it has shared it no longer.
