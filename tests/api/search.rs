@@ -59,7 +59,7 @@ fn search_finds_what_a_walk_finds() {
         ]);
         let walk = walk.expect("a walk");
         assert_eq!(walk.code, 0, "{}", walk.stderr);
-        let is_below = |path: &&str| path.trim_matches('/').len() > 0;
+        let is_below = |path: &&str| !path.trim_matches('/').is_empty();
         let mut expected: Vec<String> = walk
             .stdout
             .lines()

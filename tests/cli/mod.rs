@@ -10,7 +10,7 @@ mod manifest;
 mod mount;
 mod ntfs;
 mod program;
-mod urbackup;
+pub mod urbackup;
 
 use crate::fixture;
 use crate::program::path;
