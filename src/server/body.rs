@@ -1,7 +1,7 @@
 //! Bodies that come out of backups: read as the client takes them, never held as a whole.
 
 use axum::body::{Body, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use spelunk_tree::{Error, Name, NodeId, Tree};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -67,24 +67,45 @@ pub struct Stretch {
 
 /// A file's body. The next piece is read while the client takes the last one. When one cannot be read the
 /// connection is broken off: a client must not take what it has for the whole.
-pub fn of_file(stretch: Stretch, ending: impl Ending) -> Body {
-    let tally =
+///
+/// # Errors
+/// When the first piece cannot be read: that can still be told.
+pub async fn of_file(mut stretch: Stretch, ending: impl Ending) -> Result<Body, Error> {
+    let mut tally =
         Tally { ending, sent: 0, expected: Some(stretch.range.end - stretch.range.start), failure: None };
-    let next = read_ahead(stretch.clone());
-    Body::from_stream(stream::unfold((Some(next), stretch, tally), |(next, mut stretch, mut tally)| async {
-        let piece = match next?.await {
-            Ok(Ok(piece)) => piece,
-            Ok(Err(error)) => {
-                tally.failure = Some(Failure::Unreadable(error.to_string()));
-                return Some((Err(io::Error::other(error.to_string())), (None, stretch, tally)));
+    let reading = read_ahead(stretch.clone());
+    let first = tally.piece(&mut stretch, reading).await?;
+    let next = read_on(&stretch);
+    let rest = stream::unfold((next, stretch, tally), |(next, mut stretch, mut tally)| async {
+        match tally.piece(&mut stretch, next?).await {
+            Ok(piece) => Some((Ok(piece), (read_on(&stretch), stretch, tally))),
+            Err(error) => Some((Err(io::Error::other(error.to_string())), (None, stretch, tally))),
+        }
+    });
+    Ok(Body::from_stream(stream::once(async { Ok(first) }).chain(rest)))
+}
+
+impl<E: Ending> Tally<E> {
+    /// The piece that is being read, which the rest of the stretch follows.
+    async fn piece(
+        &mut self,
+        stretch: &mut Stretch,
+        reading: JoinHandle<Result<Bytes, Error>>,
+    ) -> Result<Bytes, Error> {
+        let read = reading.await.unwrap_or_else(|_| Err(Error::internal("a read ended in a panic")));
+        match &read {
+            Ok(piece) => {
+                stretch.range.start += piece.len() as u64;
+                self.sent += piece.len() as u64;
             }
-            Err(error) => return Some((Err(io::Error::other(error)), (None, stretch, tally))),
-        };
-        stretch.range.start += piece.len() as u64;
-        tally.sent += piece.len() as u64;
-        let next = (!stretch.range.is_empty()).then(|| read_ahead(stretch.clone()));
-        Some((Ok(piece), (next, stretch, tally)))
-    }))
+            Err(error) => self.failure = Some(Failure::Unreadable(error.to_string())),
+        }
+        read
+    }
+}
+
+fn read_on(rest: &Stretch) -> Option<JoinHandle<Result<Bytes, Error>>> {
+    (!rest.range.is_empty()).then(|| read_ahead(rest.clone()))
 }
 
 fn read_ahead(stretch: Stretch) -> JoinHandle<Result<Bytes, Error>> {

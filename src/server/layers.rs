@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -50,6 +50,8 @@ pub fn around(router: Router, is_tls: bool) -> Router {
     let mut router = router
         .layer(compression)
         .layer(CatchPanicLayer::new())
+        // In place of axum's own limit, which is lower.
+        .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(from_fn(hurry));
     for (name, value) in &HEADERS {

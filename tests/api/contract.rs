@@ -81,10 +81,9 @@ impl Contract {
         // A file is of any kind.
         let media = content.get(kind).or_else(|| content.get("*/*"));
         let media = media.unwrap_or_else(|| panic!("nobody describes {kind} of {}", about()));
-        if kind == "application/json" || kind == "application/problem+json" {
-            if let Some(schema) = media.get("schema") {
-                self.validate(schema, answer, &about());
-            }
+        let is_json = matches!(kind, "application/json" | "application/problem+json");
+        if let Some(schema) = media.get("schema").filter(|_| is_json) {
+            self.validate(schema, answer, &about());
         }
     }
 

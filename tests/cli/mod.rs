@@ -12,7 +12,7 @@ mod manifest;
 mod mount;
 mod ntfs;
 mod program;
-mod urbackup;
+pub mod urbackup;
 mod urbackup_databases;
 mod user;
 

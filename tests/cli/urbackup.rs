@@ -50,7 +50,7 @@ fn file_backups_hold_every_file_that_was_backed_up() {
 }
 
 /// A line of sha256sum: path, hash. Before a name with a line's end or a backslash stands another backslash.
-fn sum(line: &[u8]) -> (Vec<u8>, String) {
+pub fn sum(line: &[u8]) -> (Vec<u8>, String) {
     let (is_escaped, line) = line.strip_prefix(b"\\").map_or((false, line), |line| (true, line));
     let (hash, path) = line.split_at(64);
     let path = path.strip_prefix(b"  ./").expect("a path").to_vec();

@@ -13,10 +13,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use futures_util::stream;
 use sha2::{Digest, Sha256};
 use spelunk_mount::archive::{Common, Selection, Summary, tar, zip};
 use spelunk_tree::Kind;
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use utoipa::IntoParams;
@@ -149,6 +151,7 @@ fn choose(app: &App, principal: &Principal, options: &Options, kind: &str) -> Re
     responses(
         (status = 200, description = "the archive", content_type = "application/zip"),
         (status = 206, description = "the bytes asked for, of a stored one", content_type = "application/zip"),
+        (status = 304, description = "not modified"),
         (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
 pub async fn zip(
     State(app): State<Arc<App>>,
@@ -203,6 +206,7 @@ pub async fn zip(
 #[utoipa::path(get, path = "/api/v1/tar", tag = "archives", params(Options),
     responses(
         (status = 200, description = "the archive", content_type = "application/zstd"),
+        (status = 304, description = "not modified"),
         (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
 pub async fn tar(
     State(app): State<Arc<App>>,
@@ -255,7 +259,8 @@ fn response(
     ending: &str,
     content_type: &str,
 ) -> Response {
-    let mut response = Response::new(Body::empty());
+    // Its length is unknown here: HEAD would tell that of an empty one.
+    let mut response = Response::new(Body::from_stream(stream::empty::<io::Result<Bytes>>()));
     if part.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }

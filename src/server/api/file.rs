@@ -88,7 +88,7 @@ pub async fn file(
         let download = Download::new(&app, What::Download, &asker, wanted.location.bytes());
         let stretch =
             Stretch { tree: app.tree.clone(), node: wanted.found.node, stream: wanted.stream, range };
-        *response.body_mut() = body::of_file(stretch, download);
+        *response.body_mut() = body::of_file(stretch, download).await?;
     }
     Ok(response.into_response())
 }
