@@ -233,6 +233,11 @@ fn image(fill: impl FnOnce(&Path)) -> Image {
 
 /// A filesystem with room for so many files.
 fn image_of(inodes: &str, fill: impl FnOnce(&Path)) -> Image {
+    sized_image(inodes, SIZE, fill)
+}
+
+/// A filesystem of this size with room for so many files.
+pub fn sized_image(inodes: &str, size: &str, fill: impl FnOnce(&Path)) -> Image {
     let directory = Directory::new().expect("a directory");
     let root = directory.path().join("root");
     fs::create_dir(&root).expect("a directory");
@@ -250,12 +255,13 @@ fn image_of(inodes: &str, fill: impl FnOnce(&Path)) -> Image {
     let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
     // The files belong to root whoever runs this.
     arguments.extend(["-E", "root_owner=0:0", "-b", "1024", "-N", inodes, "-d"].map(OsStr::new));
-    arguments.extend([root.as_os_str(), file.as_os_str(), OsStr::new(SIZE)]);
+    arguments.extend([root.as_os_str(), file.as_os_str(), OsStr::new(size)]);
     tool::run("mkfs.ext4", arguments).expect("mkfs.ext4");
     Image { directory, file }
 }
 
-fn write(root: &Path, name: &str, bytes: &[u8]) {
+/// Writes a file of an image that is being made.
+pub fn write(root: &Path, name: &str, bytes: &[u8]) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
     fs::write(&path, bytes).expect("a file");

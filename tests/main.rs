@@ -11,3 +11,4 @@ mod fixture;
 mod mounts;
 mod program;
 mod tidy;
+mod web;

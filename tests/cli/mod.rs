@@ -3,8 +3,8 @@
 mod archive;
 mod cat;
 mod find;
-mod index;
 mod hostile;
+mod index;
 mod info;
 mod library;
 mod ls;
