@@ -234,6 +234,11 @@ pub fn image(fill: impl FnOnce(&Path)) -> Image {
 
 /// A filesystem with room for so many files.
 fn image_of(inodes: &str, fill: impl FnOnce(&Path)) -> Image {
+    sized_image(inodes, SIZE, fill)
+}
+
+/// A filesystem of this size with room for so many files.
+pub fn sized_image(inodes: &str, size: &str, fill: impl FnOnce(&Path)) -> Image {
     let directory = Directory::new().expect("a directory");
     let root = directory.path().join("root");
     fs::create_dir(&root).expect("a directory");
@@ -251,7 +256,7 @@ fn image_of(inodes: &str, fill: impl FnOnce(&Path)) -> Image {
     let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
     // The files belong to root whoever runs this.
     arguments.extend(["-E", "root_owner=0:0", "-b", "1024", "-N", inodes, "-d"].map(OsStr::new));
-    arguments.extend([root.as_os_str(), file.as_os_str(), OsStr::new(SIZE)]);
+    arguments.extend([root.as_os_str(), file.as_os_str(), OsStr::new(size)]);
     tool::run("mkfs.ext4", arguments).expect("mkfs.ext4");
     Image { directory, file }
 }

@@ -13,3 +13,4 @@ mod limits;
 mod mounts;
 mod program;
 mod tidy;
+mod web;
