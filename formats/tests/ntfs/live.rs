@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A directory of our own, with a volume and where it is mounted. Nothing of it stays.
-struct Lab(PathBuf);
+pub struct Lab(pub PathBuf);
 
 impl Lab {
-    fn new(name: &str) -> Option<Lab> {
+    pub fn new(name: &str) -> Option<Lab> {
         let can = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
         if !rustix::process::geteuid().is_root() || !can("mkntfs") || !can("ntfs-3g") {
             skip::because("needs root, mkntfs and ntfs-3g");
@@ -30,11 +30,11 @@ impl Lab {
         Some(Lab(directory))
     }
 
-    fn image(&self) -> PathBuf {
+    pub fn image(&self) -> PathBuf {
         self.0.join("volume")
     }
 
-    fn mkntfs(&self, size: u64, arguments: &[&str]) {
+    pub fn mkntfs(&self, size: u64, arguments: &[&str]) {
         let image = fs::File::create(self.image()).unwrap();
         image.set_len(size).unwrap();
         let mut command = Command::new("mkntfs");
@@ -44,7 +44,7 @@ impl Lab {
     }
 
     /// Mounts the volume; `None` where FUSE is not to be had.
-    fn mount(&self, options: &str) -> Option<Mount> {
+    pub fn mount(&self, options: &str) -> Option<Mount> {
         let path = self.0.join("mount");
         let options = format!("streams_interface=windows,{options}");
         let output =
@@ -56,7 +56,7 @@ impl Lab {
         Some(Mount(path))
     }
 
-    fn tree(&self) -> (std::sync::Arc<dyn Tree>, std::sync::Arc<dyn spelunk_tree::ReadAt>) {
+    pub fn tree(&self) -> (std::sync::Arc<dyn Tree>, std::sync::Arc<dyn spelunk_tree::ReadAt>) {
         let image = Image::open(&self.image());
         (open_at(image.clone(), 0, image.size()).unwrap(), image)
     }
@@ -68,7 +68,7 @@ impl Drop for Lab {
     }
 }
 
-struct Mount(PathBuf);
+pub struct Mount(pub PathBuf);
 
 impl Drop for Mount {
     fn drop(&mut self) {
@@ -98,7 +98,7 @@ fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-fn set(path: &Path, name: &str, value: &[u8]) {
+pub fn set(path: &Path, name: &str, value: &[u8]) {
     setxattr(path, name, value, XattrFlags::empty()).unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 

@@ -8,3 +8,6 @@ mod file;
 mod hostile;
 mod live;
 mod walk;
+#[path = "../wim/mod.rs"]
+mod wim;
+mod wof;

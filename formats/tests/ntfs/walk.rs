@@ -152,7 +152,7 @@ fn hash(tree: &dyn Tree, image: &dyn ReadAt, node: NodeId, stream: Option<&Name>
     hex(&hash.finalize())
 }
 
-fn check_runs(tree: &dyn Tree, image: &dyn ReadAt, from: (NodeId, Option<&Name>, u64), expected: &[u8]) {
+pub fn check_runs(tree: &dyn Tree, image: &dyn ReadAt, from: (NodeId, Option<&Name>, u64), expected: &[u8]) {
     let mut runs = Vec::new();
     tree.runs(from.0, from.1, from.2, expected.len() as u64, &mut runs).unwrap();
     let mut position = 0;
