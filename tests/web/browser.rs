@@ -75,7 +75,7 @@ impl Browser {
     }
 
     pub fn number(&self, expression: &str) -> u64 {
-        self.value(expression).as_f64().unwrap_or(-1.0) as u64
+        self.value(&format!("Math.round({expression})")).as_u64().expect("a number")
     }
 
     /// Waits until an expression is true.
