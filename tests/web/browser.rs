@@ -31,7 +31,8 @@ impl Browser {
             .spawn()
             .expect("a driver");
         let mut lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        let line = lines.by_ref().find(|line| line.contains("on port")).expect("the driver's port");
+        let line =
+            lines.by_ref().find(|line| line.contains("successfully on port")).expect("the driver's port");
         let port = line.rsplit("on port ").next().expect("a port").trim_end_matches('.').to_owned();
         std::thread::spawn(move || lines.for_each(drop));
         let capabilities = json!({
@@ -74,7 +75,7 @@ impl Browser {
     }
 
     pub fn number(&self, expression: &str) -> u64 {
-        self.value(expression).as_f64().unwrap_or(-1.0) as u64
+        self.value(&format!("Math.round({expression})")).as_u64().expect("a number")
     }
 
     /// Waits until an expression is true.

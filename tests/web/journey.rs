@@ -28,6 +28,9 @@ fn a_file_is_found_compared_looked_at_and_got_back() {
     browser.wait("document.querySelector('.hit')");
     browser.click(".hit .hit-actions a.button");
     browser.wait("document.querySelectorAll('.version').length === 3");
+    // Size and times are the same: only the contents tell.
+    browser.click(".versions > .button");
+    browser.wait("document.querySelectorAll('.version .hash').length === 3");
     assert_eq!(
         browser.text("[...document.querySelectorAll('.version .state')].map(e => e.textContent).join()"),
         "changed,unchanged,first seen"

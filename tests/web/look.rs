@@ -1,7 +1,7 @@
 //! What must hold wherever users are: the page is small, smooth, harmless, and for everybody.
 
 use super::site::{HOSTILE, MANY, VOLUME};
-use super::{Browser, Site, open};
+use super::{Browser, Site, open, open_with};
 use fantoccini::key::Key;
 use spelunk_testkit::{cache, skip, tool};
 use std::fs;
@@ -18,7 +18,7 @@ const AXE: &str = "axe-core@4";
 #[test]
 fn first_load_is_under_200_kb() {
     let Some((site, browser)) = open() else { return };
-    browser.go(&site.url);
+    browser.go(&site.setup);
     browser.wait("document.querySelector('input[type=password]')");
 
     let assets = "performance.getEntriesByType('resource').filter(e => e.name.includes('/assets/'))";
@@ -31,7 +31,7 @@ fn first_load_is_under_200_kb() {
 
 #[test]
 fn a_folder_of_20_000_entries_has_few_elements_and_an_end() {
-    let Some((site, browser)) = open() else { return };
+    let Some((site, browser)) = open_with(Site::of_many) else { return };
     site.set_up(&browser);
     site.go(&browser, "browse/big/latest/C.img/many");
     browser.wait("document.querySelector('.row .name')?.textContent === 'entry 00000'");

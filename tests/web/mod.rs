@@ -18,8 +18,12 @@ use spelunk_testkit::skip;
 
 /// A server and a browser, or the reason why there is none.
 fn open() -> Option<(Site, Browser)> {
+    open_with(Site::start)
+}
+
+fn open_with(start: fn() -> Site) -> Option<(Site, Browser)> {
     if !crate::fixture::can_be_made() || !skip::unless_found(&["chromium", "chromedriver"]) {
         return None;
     }
-    Some((Site::start(), Browser::start()))
+    Some((start(), Browser::start()))
 }

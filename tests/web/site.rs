@@ -2,12 +2,13 @@
 
 use super::Browser;
 use crate::{fixture, program};
+use spelunk_testkit::cache;
 use spelunk_testkit::peer::Directory;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -38,7 +39,7 @@ pub fn report(number: usize) -> String {
     format!("Gr\u{fc}\u{df}e, report {}\n", number / 2)
 }
 
-/// A server of its own data, over a library of three backups of `pc` and one of `big`.
+/// A server of its own data, over a library of three backups of `pc` and one of `mail`.
 pub struct Site {
     _library: Directory,
     _data: Directory,
@@ -54,13 +55,18 @@ impl Site {
             let image = fixture::sized_image("128", "4M", |root| fill(root, number));
             add(&library, &format!("pc/{number}/C.img"), image.path(), number as u64);
         }
-        let image = fixture::sized_image("20400", "16M", |root| {
-            fs::create_dir(root.join("many")).expect("a directory");
-            for number in 0..MANY {
-                File::create(root.join(format!("many/entry {number:05}"))).expect("a file");
-            }
-        });
-        add(&library, "big/C.img", image.path(), 2);
+        add(&library, "mail/C.img", fixture::plain().path(), 2);
+        Site::of(library)
+    }
+
+    /// The same, over one image with a folder of [`MANY`] entries.
+    pub fn of_many() -> Site {
+        let library = Directory::new().expect("a directory");
+        add(&library, "big/C.img", many().as_os_str(), 2);
+        Site::of(library)
+    }
+
+    fn of(library: Directory) -> Site {
         let data = Directory::new().expect("a directory");
         let mut server = Command::new(program::path())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
@@ -88,7 +94,7 @@ impl Site {
         browser.fill("input[autocomplete=new-password]", PASSWORD);
         browser.fill(".field + .field + .field input", PASSWORD);
         browser.click("button[type=submit]");
-        browser.wait("document.querySelectorAll('.card').length === 2");
+        browser.wait("document.querySelector('.card')");
     }
 
     /// Goes to a route of the page.
@@ -103,6 +109,21 @@ impl Drop for Site {
         _ = self.server.kill();
         _ = self.server.wait();
     }
+}
+
+/// Its maker looks through the whole folder for each name, so it is kept.
+fn many() -> PathBuf {
+    let make = |target: &Path| {
+        let image = fixture::sized_image("20400", "16M", |root| {
+            fs::create_dir(root.join("many")).expect("a directory");
+            for number in 0..MANY {
+                File::create(root.join(format!("many/entry {number:05}"))).expect("a file");
+            }
+        });
+        fs::copy(image.path(), target)?;
+        Ok(())
+    };
+    cache::get("many.img", "20,000 entries", make).expect("an image")
 }
 
 fn add(library: &Directory, path: &str, image: &OsStr, days: u64) {

@@ -179,7 +179,8 @@ export class Browse {
     this.side = h("div", { class: "side" });
     fill(this.content, h("div", { class: "pane" }, this.tools, this.list.box, this.selection), this.side);
     this.reload().then(() => this.update(route));
-    this.list.element.focus({ preventScroll: true });
+    // Once it is on the page, for the keys.
+    requestAnimationFrame(() => this.list.element.focus({ preventScroll: true }));
   }
 
   /** The server says which backup `latest` is. */
