@@ -172,11 +172,11 @@ impl ProvenLayer {
     /// Whether the worker is in another namespace than the host. (Only root may look.)
     fn compare_namespaces(&mut self, worker: u32) {
         let link = |process: &str, name: &str| std::fs::read_link(format!("/proc/{process}/ns/{name}")).ok();
-        if let Some((_, name)) = NAMESPACES.iter().find(|(of, _)| *of == self.name) {
-            if let (Some(theirs), Some(ours)) = (link(&worker.to_string(), name), link("self", name)) {
-                let says = format!("{} (the host: {})", theirs.display(), ours.display());
-                self.note(says, theirs != ours);
-            }
+        if let Some((_, name)) = NAMESPACES.iter().find(|(of, _)| *of == self.name)
+            && let (Some(theirs), Some(ours)) = (link(&worker.to_string(), name), link("self", name))
+        {
+            let says = format!("{} (the host: {})", theirs.display(), ours.display());
+            self.note(says, theirs != ours);
         }
         if self.name == "descriptors"
             && let Ok(open) = std::fs::read_dir(format!("/proc/{worker}/fd"))
