@@ -8,7 +8,7 @@
 use crate::measure;
 use regex_lite::Regex;
 use spelunk_sandbox::{Disk, OpenOptions};
-use spelunk_testkit::{corpus, peer::Directory};
+use spelunk_testkit::{corpus, peer::Directory, skip, tool};
 use spelunk_tree::{Cursor, Entry, Error, ErrorKind, Kind, Listed, NodeId, Result, Tree, limits};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -256,6 +256,43 @@ pub fn corpus() {
     }
     println!("{}, {left_out} left out for time", total.line("all"));
     total.check();
+}
+
+/// Bytes of the largest block that is unpacked (`vhdz::BLOCK_BYTES_MAX`), and what it may take when packed.
+const BLOCK_BYTES: u64 = 16 << 20;
+
+/// A compressed container of blocks as large as they may be, of which a few kilobytes are enough for sixteen megabytes.
+/// What is unpacked at once is the named exception to the bound of memory: a block packed, unpacked, and one that is kept.
+pub fn bombs() {
+    if !skip::unless_found(&["mkfs.ext4", "python3"]) {
+        return;
+    }
+    const SCRIPT: &str = r#"
+import struct, sys, zlib
+inner, out_path, block_bytes = open(sys.argv[1], 'rb').read(), sys.argv[2], int(sys.argv[3])
+inner += bytes(6 * block_bytes - len(inner))
+out, index = bytearray(50), []
+for number in range(0, len(inner), block_bytes):
+    index.append(len(out))
+    payload = zlib.compress(inner[number:number + block_bytes])
+    out += struct.pack('<II', len(payload), 1) + payload
+out[:50] = b'URBACKUP COMPRESSED FILE#1.0\0' + struct.pack('<qqIB', len(out), len(inner), block_bytes, 0)
+out += struct.pack('<%dq' % len(index), *index)
+open(out_path, 'wb').write(out)
+"#;
+    let directory = Directory::new().expect("a directory");
+    let (inner, bomb) = (directory.path().join("inner.img"), directory.path().join("bomb.vhdz"));
+    spelunk_testkit::image::small_ext4(&inner).expect("an image can be made");
+    let block = BLOCK_BYTES.to_string();
+    let arguments = ["-c".as_ref(), SCRIPT.as_ref(), inner.as_os_str(), bomb.as_os_str(), block.as_ref()];
+    tool::run("python3", arguments).expect("python3 writes the image");
+
+    let seen = visit("bomb", &bomb);
+
+    println!("{}", seen.line("bomb"));
+    assert!(seen.entries > 0 && seen.errors.is_empty(), "{:?}", seen.errors);
+    assert!(seen.memory.0 <= WORKER_BYTES_MAX + 3 * BLOCK_BYTES, "{} bytes", seen.memory.0);
+    assert!(seen.slowest.0 <= REQUEST_TIME_MAX, "{:?}", seen.slowest);
 }
 
 /// Images of the corpus that are mutated: larger ones take too long to copy.
