@@ -38,6 +38,7 @@ fn catch(test: &fn()) -> Result<(), libtest_mimic::Failed> {
 const TESTS: &[(&str, fn())] = &[
     ("guests::every_image_ends_in_time_and_memory", guests::corpus),
     ("guests::mutated_images_end_in_time_and_memory", guests::mutated),
+    ("guests::blocks_that_unpack_to_the_most_stay_within_their_buffers", guests::bombs),
     ("attacks::every_answer_that_a_worker_could_give_is_survived", attacks::all),
     ("presenters::walks_and_archives_of_forged_trees_are_bounded", presenters::walks_and_archives),
     ("presenters::mount_of_forged_trees_lives_and_serves_others", presenters::mounted),

@@ -132,13 +132,22 @@ fn concerns_walks(attack: &str) -> bool {
 
 pub fn walks_and_archives() {
     let directory = Directory::new().expect("a directory");
-    for attack in ATTACKS.iter().filter(|attack| concerns_walks(attack.name)) {
-        let attacked = image(directory.path(), attack.name);
-        for what in USES {
-            let (lines, memory) = run_host(what, &[&attacked]);
-            println!("{:34} {what:15} {:4} MiB  {}", attack.name, memory >> 20, lines.join(", "));
-            assert!(memory < HOST_BYTES_MAX, "{} {what}: {memory} bytes", attack.name);
+    let attacks: Vec<&Attack> = ATTACKS.iter().filter(|attack| concerns_walks(attack.name)).collect();
+    // Most of the time is spent waiting.
+    std::thread::scope(|scope| {
+        for some in attacks.chunks(attacks.len().div_ceil(USERS)) {
+            let directory = directory.path();
+            scope.spawn(move || some.iter().for_each(|attack| walk_and_pack(directory, attack)));
         }
+    });
+}
+
+fn walk_and_pack(directory: &Path, attack: &Attack) {
+    let attacked = image(directory, attack.name);
+    for what in USES {
+        let (lines, memory) = run_host(what, &[&attacked]);
+        println!("{:34} {what:15} {:4} MiB  {}", attack.name, memory >> 20, lines.join(", "));
+        assert!(memory < HOST_BYTES_MAX, "{} {what}: {memory} bytes", attack.name);
     }
 }
 
