@@ -1,11 +1,12 @@
 //! What holds for every request and every answer.
 
+use super::problem::{PROBLEM, Problem};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -19,7 +20,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// How long a client may take to send them: who sends a byte a second keeps nothing open for long.
-const BODY_TIME_MAX: Duration = Duration::from_secs(20);
+const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Bytes from which on JSON is compressed.
 const COMPRESSED_FROM: u64 = 1024;
@@ -53,7 +54,8 @@ pub fn around(router: Router, is_tls: bool) -> Router {
         // In place of axum's own limit, which is lower.
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .layer(from_fn(hurry));
+        .layer(from_fn(hurry))
+        .layer(from_fn(as_problem));
     for (name, value) in &HEADERS {
         let value = HeaderValue::from_static(value);
         router = router.layer(SetResponseHeaderLayer::if_not_present(name.clone(), value));
@@ -79,4 +81,19 @@ async fn hurry(request: Request, next: Next) -> Response {
         }))
     });
     next.run(timed).await
+}
+
+/// Tells as a problem what the layers and routers below refuse in words of their own. WebDAV's clients expect others.
+async fn as_problem(request: Request, next: Next) -> Response {
+    let is_dav = request.uri().path().starts_with("/dav");
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_told = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
+    if is_dav || is_told || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let allowed = response.headers().get(header::ALLOW).cloned();
+    let mut problem = Problem::of_status(status).into_response();
+    problem.headers_mut().extend(allowed.map(|methods| (header::ALLOW, methods)));
+    problem
 }

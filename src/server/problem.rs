@@ -7,6 +7,9 @@ use serde::Serialize;
 use spelunk_tree::{Error, ErrorKind};
 use utoipa::ToSchema;
 
+/// The media type of problems.
+pub const PROBLEM: &str = "application/problem+json";
+
 /// An answer that is an error. Its texts may quote a guest: they are made safe to print, and are never HTML.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(transparent)]
@@ -111,6 +114,19 @@ impl Problem {
         problem
     }
 
+    /// What a status says by itself.
+    pub fn of_status(status: StatusCode) -> Problem {
+        match status {
+            StatusCode::NOT_FOUND => Problem::not_found(),
+            StatusCode::METHOD_NOT_ALLOWED => Problem::wrong_method(),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(status, kind_name(ErrorKind::Limit), "This is more than a request may send")
+            }
+            _ if status.is_client_error() => Problem::new(status, "bad-request", "This request cannot be"),
+            _ => Problem::new(status, kind_name(ErrorKind::Internal), title(ErrorKind::Internal)),
+        }
+    }
+
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -134,7 +150,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.status(), body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());

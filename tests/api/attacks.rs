@@ -272,6 +272,7 @@ fn bodies_have_a_limit() {
     let said =
         ask(host, format!("{head}Content-Length: 999999999999\r\nConnection: close\r\n\r\n").as_bytes());
     assert_eq!(statuses(&said), [413]);
+    assert!(said.contains("application/problem+json") && said.contains("urn:spelunk:limit"), "{said}");
     // More than a form, and more than a login, may have. That one is refused is told while one still sends.
     for (path, kind, body) in [
         ("zip", "application/x-www-form-urlencoded", form(5 << 20)),

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+/// Where all kinds of problems stand.
+const MANUAL: &str = include_str!("../../docs/api.md");
+
 /// The description; that of every server is the same.
 pub struct Contract {
     /// As it was served.
@@ -109,6 +112,10 @@ impl Contract {
             .map(|error| format!("{}: {error}", error.instance_path()))
             .collect();
         assert!(errors.is_empty(), "{about}\n{errors:#?}");
+        let told = answer.json();
+        if let Some(kind) = told["type"].as_str().and_then(|kind| kind.strip_prefix("urn:spelunk:")) {
+            assert!(MANUAL.contains(&format!("`{kind}`")), "the manual has no {kind}: {about}");
+        }
     }
 
     /// The described path that a path is one of: `{path}` stands for any number of names, others for one.

@@ -109,6 +109,26 @@ fn every_route_is_described_and_every_described_path_answers() {
 }
 
 #[test]
+fn other_methods_and_paths_are_problems() {
+    let (_library, _server, admin, contract) = served();
+    let described = operations(&contract.document);
+
+    for (_, path) in &described {
+        let asked = path.trim_start_matches("/api/v1").replace("{path}", C).replace(['{', '}'], "");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            if !described.contains(&(method.to_lowercase(), path.clone())) {
+                let body = (!matches!(method, "GET" | "DELETE")).then_some(("text/plain", &b"x"[..]));
+                admin.send(method, &asked, body).refused(405, "method");
+            }
+        }
+    }
+    for path in ["/nothing", "/list2", "/zip/x", "/openapi.json/x", "/users/a/b"] {
+        admin.get(path).refused(404, "not-found");
+    }
+    admin.below("").get("/nothing").refused(404, "not-found");
+}
+
+#[test]
 fn every_operation_answers_as_described_when_all_is_well() {
     if !fixture::can_be_made() {
         return;

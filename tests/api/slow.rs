@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long somebody may send a byte a second.
-const CLOSED_AFTER: Duration = Duration::from_secs(23);
+const CLOSED_AFTER: Duration = Duration::from_secs(20);
 
 /// Whether the server has closed a connection.
 fn is_closed(stream: &mut TcpStream) -> bool {

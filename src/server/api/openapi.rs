@@ -2,7 +2,7 @@
 
 use super::{archive, clients, file, index, list, node, search, service, versions};
 use crate::server::access;
-use crate::server::problem::Problem;
+use crate::server::problem::{PROBLEM, Problem};
 use axum::Json;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
@@ -98,7 +98,7 @@ fn put_right(value: &mut Value) {
 /// Problems have a media type of their own, and any request can come to one.
 fn tell_problems(responses: &mut Map<String, Value>) {
     let problem = json!({ "$ref": "#/components/schemas/Problem" });
-    let content = json!({ "application/problem+json": { "schema": problem } });
+    let content = json!({ PROBLEM: { "schema": problem } });
     for (status, response) in &mut *responses {
         let is_problem = response["content"]["application/json"]["schema"] == problem;
         if is_problem {
