@@ -2,13 +2,14 @@
 
 use super::Ntfs;
 use super::attribute::{UNNAMED, types};
-use super::file_name::{FileName, Namespace, name_from_utf16, utf16_from_name};
+use super::file_name::{FileName, Namespace, name_from_utf16};
 use super::node::Node;
 use super::record::ROOT;
 use super::reparse::Reparse;
 use super::security;
 use super::stream::Stream;
 use crate::bytes::count;
+use crate::guest::utf16::utf16_from_name;
 use spelunk_tree::{Error, Name, Result, StreamInfo, Xattr, limits, wtf8_from_utf16};
 
 /// How the names of all extended attributes begin.
