@@ -26,6 +26,14 @@ impl LoopDevice {
         losetup(image, &["--offset", &offset.to_string(), "--sizelimit", &bytes.to_string()])
     }
 
+    /// The whole of `image` with sectors of this size, for writing.
+    ///
+    /// # Errors
+    /// When `losetup` fails.
+    pub fn attach_with_sectors(image: &Path, sector_bytes: u32) -> Result<LoopDevice> {
+        losetup(image, &["--sector-size", &sector_bytes.to_string()])
+    }
+
     /// The device.
     pub fn path(&self) -> &Path {
         &self.path

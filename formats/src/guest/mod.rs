@@ -2,9 +2,14 @@
 //!
 //! To add one: a folder here, a row in [`GUESTS`], a fixture, a row in the README's table.
 
+mod clusters;
+mod dos_time;
+pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod ntfs;
+mod upcase;
+mod utf16;
 
 use spelunk_tree::{Error, ReadAt, Result, Tree};
 use std::sync::Arc;
@@ -33,9 +38,10 @@ pub struct Options {
 }
 
 /// All guests in the order they are probed: those first whose magic is long, since ext has two bytes alone,
-/// which may stand in a FAT's table, too. Whoever makes one of them wipes the magic of the others. The end of a volume
-/// is looked at last, since not all wipe that.
-pub static GUESTS: &[Guest] = &[ntfs::GUEST, fat::GUEST, ext::GUEST, ntfs::GUEST_BY_BACKUP];
+/// which may stand in a FAT's table, too. Whoever makes one of them wipes the magic of the others, but not always the
+/// backups by which exFAT and NTFS may be known: so these are last.
+pub static GUESTS: &[Guest] =
+    &[ntfs::GUEST, fat::GUEST, ext::GUEST, exfat::GUEST, ntfs::GUEST_BY_BACKUP];
 
 /// The guest whose filesystem `volume` holds, `None` when it is none of ours.
 ///

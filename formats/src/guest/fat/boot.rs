@@ -3,6 +3,7 @@
 //! Microsoft, "FAT: General Overview of On-Disk Format" 1.03 (fatgen103), "Boot Sector and BPB".
 
 use crate::bytes::{add, array, le_u16, le_u32, mul, range, u8_at};
+use crate::guest::clusters::{CLUSTER_FIRST, Layout, Width};
 use spelunk_tree::{Error, ReadAt, Result};
 
 /// Bytes of the boot sector that mean anything.
@@ -28,21 +29,8 @@ const FAT32_CLUSTERS_MAX: u32 = 0x0FFF_FFF4;
 /// Copies of the allocation table: two are usual, Linux takes any number.
 const FATS_MAX: u8 = 16;
 
-/// Clusters are numbered from here.
-pub const CLUSTER_FIRST: u32 = 2;
 /// Bytes of a directory entry.
 pub const ENTRY_BYTES: u32 = 32;
-
-/// How wide the entries of the allocation table are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// 12 bits.
-    Fat12,
-    /// 16 bits.
-    Fat16,
-    /// 32 bits, of which 28 count.
-    Fat32,
-}
 
 /// Where the root directory lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,50 +44,14 @@ pub enum Root {
 /// A volume's layout. All offsets are in bytes from the start of the volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Width of the entries of the allocation table.
-    pub width: Width,
-    /// Bytes of a cluster, a power of two.
-    pub cluster_bytes: u32,
-    /// How many clusters there are; they are numbered from [`CLUSTER_FIRST`].
-    pub clusters: u32,
-    /// The allocation table in use.
-    pub fat_offset: u64,
-    /// Bytes of one allocation table.
-    pub fat_bytes: u64,
-    /// Where the first cluster begins.
-    pub data_offset: u64,
+    /// The clusters and their table.
+    pub layout: Layout,
     /// The root directory.
     pub root: Root,
     /// Bytes that the filesystem spans.
     pub total_bytes: u64,
     /// Where FAT32 keeps its count of free clusters.
     pub fsinfo_offset: Option<u64>,
-}
-
-impl Geometry {
-    /// Whether `cluster` is the number of one.
-    pub fn has_cluster(&self, cluster: u32) -> bool {
-        cluster.checked_sub(CLUSTER_FIRST).is_some_and(|index| index < self.clusters)
-    }
-
-    /// Where `cluster` begins.
-    ///
-    /// # Errors
-    /// `Corrupt` when there is no such cluster.
-    pub fn cluster_offset(&self, cluster: u32) -> Result<u64> {
-        if !self.has_cluster(cluster) {
-            return Err(Error::corrupt(format!("there is no cluster {cluster}")));
-        }
-        let index = cluster.saturating_sub(CLUSTER_FIRST);
-        add(self.data_offset, mul(u64::from(index), u64::from(self.cluster_bytes))?)
-    }
-
-    /// Where the clusters end.
-    pub fn data_end(&self) -> u64 {
-        // At most 2^28 clusters of 2^19 bytes.
-        let data_bytes = u64::from(self.clusters).saturating_mul(u64::from(self.cluster_bytes));
-        self.data_offset.saturating_add(data_bytes)
-    }
 }
 
 /// What the boot sector says.
@@ -231,12 +183,14 @@ impl Bpb {
         let (width, clusters) = self.width(clusters, fat_bytes)?;
         let active_fat = self.active_fat();
         Ok(Geometry {
-            width,
-            cluster_bytes,
-            clusters,
-            fat_offset: add(fats_offset, mul(fat_bytes, u64::from(active_fat))?)?,
-            fat_bytes,
-            data_offset,
+            layout: Layout {
+                width,
+                cluster_bytes,
+                clusters,
+                fat_offset: add(fats_offset, mul(fat_bytes, u64::from(active_fat))?)?,
+                fat_bytes,
+                data_offset,
+            },
             root: match &self.fat32 {
                 Some(fat32) => Root::Chain(fat32.root_clus),
                 None => Root::Area(root_offset, root_bytes),
@@ -291,15 +245,15 @@ mod tests {
 
     #[test]
     fn floppy_has_its_well_known_layout() {
-        let geometry = BootSector::parse(&floppy()).unwrap().geometry;
+        let Geometry { layout, root, .. } = BootSector::parse(&floppy()).unwrap().geometry;
 
-        assert_eq!((geometry.width, geometry.clusters), (Width::Fat12, 2847));
-        assert_eq!((geometry.fat_offset, geometry.fat_bytes), (512, 9 * 512));
-        assert_eq!(geometry.root, Root::Area(19 * 512, 7168));
-        assert_eq!((geometry.data_offset, geometry.data_end()), (33 * 512, 2880 * 512));
-        assert_eq!(geometry.cluster_offset(2848), Ok(2879 * 512));
-        assert!(geometry.cluster_offset(2849).is_err());
-        assert!(geometry.cluster_offset(1).is_err());
+        assert_eq!((layout.width, layout.clusters), (Width::Fat12, 2847));
+        assert_eq!((layout.fat_offset, layout.fat_bytes), (512, 9 * 512));
+        assert_eq!(root, Root::Area(19 * 512, 7168));
+        assert_eq!((layout.data_offset, layout.data_end()), (33 * 512, 2880 * 512));
+        assert_eq!(layout.cluster_offset(2848), Ok(2879 * 512));
+        assert!(layout.cluster_offset(2849).is_err());
+        assert!(layout.cluster_offset(1).is_err());
     }
 
     #[test]
@@ -308,7 +262,7 @@ mod tests {
         sector[22] = 1;
 
         // 512 bytes hold 341 entries of 12 bits.
-        assert_eq!(BootSector::parse(&sector).unwrap().geometry.clusters, 339);
+        assert_eq!(BootSector::parse(&sector).unwrap().geometry.layout.clusters, 339);
     }
 
     #[test]

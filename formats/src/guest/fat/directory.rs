@@ -2,10 +2,10 @@
 
 use super::Fat;
 use super::boot::ENTRY_BYTES;
-use super::chain::Chain;
 use super::entry::{FileEntry, Slot};
 use super::long_name::LongName;
 use crate::bytes::{add, count, index, mul, range};
+use crate::guest::clusters::Chain;
 use spelunk_tree::{Error, Name, NodeId, Place, Result, Run};
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
             }
             Extent::Chain(chain) => {
                 let mut runs = Vec::new();
-                chain.runs(&self.fat.table, &self.fat.geometry, (offset, READ_BYTES_MAX), &mut runs)?;
+                self.fat.clusters.runs(chain, offset, READ_BYTES_MAX, &mut runs)?;
                 match runs.first() {
                     Some(Run { len, place: Place::At { offset, .. } }) => Ok(Some((*offset, *len))),
                     Some(_) => Err(Error::internal("a cluster that lies nowhere")),

@@ -4,7 +4,8 @@
 
 use super::codepage;
 use crate::bytes::{array, le_u16, le_u32, u8_at};
-use spelunk_tree::{Attr, Kind, Name, Result, Time, Xattrs};
+use crate::guest::dos_time::time;
+use spelunk_tree::{Attr, Kind, Name, Result, Xattrs};
 
 const ATTR_VOLUME_ID: u8 = 0x08;
 const ATTR_DIRECTORY: u8 = 0x10;
@@ -20,9 +21,6 @@ const NT_LOWER_BASE: u8 = 0x08;
 const NT_LOWER_EXTENSION: u8 = 0x10;
 /// Where a long name's characters stand in its entries.
 const LONG_NAME_PARTS: [(usize, usize); 3] = [(1, 5), (14, 6), (28, 2)];
-
-/// Days of a year that is no leap year before each month, and in all.
-const DAYS_BEFORE_MONTH: [i64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
 
 /// UTF-16 units in one entry of a long name.
 pub const LONG_NAME_UNITS: usize = 13;
@@ -183,41 +181,6 @@ fn short_name_part(bytes: &[u8], is_lower: bool) -> String {
     text.trim_end_matches(' ').into()
 }
 
-/// A DOS date (years from 1980 in 7 bits, month in 4, day in 5) and time (hours in 5 bits, minutes in 6,
-/// double seconds in 5), and up to 1.99 seconds more. `None` when it is none, such as a date of zero.
-fn time(date: u16, time: u16, hundredths: u8) -> Option<Time> {
-    let (hours, minutes, pairs) =
-        (i64::from(time >> 11), i64::from(time >> 5 & 0x3F), i64::from(time & 0x1F));
-    if hours > 23 || minutes > 59 || pairs > 29 || hundredths > 199 {
-        return None;
-    }
-    let seconds = days_since_1970(date)?
-        .saturating_mul(86_400)
-        .saturating_add(hours.saturating_mul(3600))
-        .saturating_add(minutes.saturating_mul(60))
-        .saturating_add(pairs.saturating_mul(2))
-        .saturating_add(i64::from(hundredths / 100));
-    Time::new(seconds, u32::from(hundredths % 100).saturating_mul(10_000_000)).ok()
-}
-
-fn days_since_1970(date: u16) -> Option<i64> {
-    let (year, month, day) =
-        (i64::from(date >> 9).saturating_add(1980), date >> 5 & 0x0F, i64::from(date & 0x1F));
-    // The only year from 1980 to 2107 that the simple rule gets wrong.
-    let is_leap_year = year & 3 == 0 && year != 2100;
-    let before = |month: u16| {
-        let days = DAYS_BEFORE_MONTH.get(usize::from(month))?;
-        Some(days.saturating_add(i64::from(is_leap_year && month >= 2)))
-    };
-    let before_month = before(month.checked_sub(1)?)?;
-    if day == 0 || before_month.saturating_add(day) > before(month)? {
-        return None;
-    }
-    let leap_days = (year.saturating_sub(1969) / 4).saturating_sub(i64::from(year > 2100));
-    let of_years = year.saturating_sub(1970).saturating_mul(365).saturating_add(leap_days);
-    Some(of_years.saturating_add(before_month).saturating_add(day).saturating_sub(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,23 +216,5 @@ mod tests {
     fn checksum_is_that_of_the_specification() {
         // From an image that mkfs.fat and mtools made: "long file name.txt" as LONGFI~1.TXT.
         assert_eq!(entry(b"LONGFI~1TXT", 0).checksum(), 0xD4);
-    }
-
-    #[test]
-    fn times_cover_the_whole_range_and_nonsense_is_none() {
-        let date = |year: u16, month: u16, day: u16| (year - 1980) << 9 | month << 5 | day;
-
-        assert_eq!(time(date(1980, 1, 1), 0, 0), Some(Time::from_seconds(315_532_800)));
-        assert_eq!(time(date(2000, 2, 29), 0xBF7D, 199), Time::new(951_868_799, 990_000_000).ok());
-        assert_eq!(time(date(2107, 12, 31), 0, 0), Some(Time::from_seconds(4_354_732_800)));
-        for (date, of_day) in [
-            (0, 0),
-            (date(2000, 13, 1), 0),
-            (date(2001, 2, 29), 0),
-            (date(2100, 2, 29), 0),
-            (date(2000, 1, 1), 0xC000),
-        ] {
-            assert_eq!(time(date, of_day, 0), None, "{date:#x} {of_day:#x}");
-        }
     }
 }

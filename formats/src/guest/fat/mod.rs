@@ -4,35 +4,30 @@
 //! Linux's vfat takes is taken here.
 //!
 //! ```text
-//! boot sector (boot) -> allocation table (table) -> chains of clusters (chain)
-//!                                                     -> directories (directory) of entries (entry)
+//! boot sector (boot) -> chains of clusters (guest::clusters) -> directories (directory) of entries (entry)
 //! ```
 //!
 //! A node's id is where its directory entry lies in the volume, in units of entries. The root, which has no
 //! entry, is [`ROOT`].
 
 mod boot;
-mod chain;
 mod codepage;
 mod directory;
 mod entry;
 mod long_name;
-mod table;
 
+use super::clusters::{Clusters, Width};
 use super::{Guest, Options};
 use crate::bytes::{count, index, le_u32, mul};
 use crate::extent::{clamp_buffer, clamp_len, map_runs, read_runs};
-use boot::{BootSector, ENTRY_BYTES, Geometry, Root, Width};
-use chain::Chain;
+use boot::{BootSector, ENTRY_BYTES, Geometry, Root};
 use directory::{DIRECTORY_BYTES_MAX, Extent, Found, Reader};
 use entry::{FileEntry, Slot};
 use spelunk_tree::{
     Attr, Case, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, ReadAt, Result, Run,
     StreamInfo, Tree, TreeInfo, Xattr, Xattrs, limits,
 };
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use table::Table;
+use std::sync::Arc;
 
 /// The row of this guest.
 pub const GUEST: Guest = Guest {
@@ -44,23 +39,17 @@ pub const GUEST: Guest = Guest {
 
 /// The root's id: as a directory entry it would lie in the boot sector, where none can be.
 const ROOT: u64 = 1;
-/// Chains that are kept: 2 MiB at most.
-const CHAINS_MAX: usize = 64;
 
 const FSINFO_BYTES: usize = 512;
 /// Where an FSInfo sector has marks, and which.
 const FSINFO_MARKS: [(usize, u32); 2] = [(0, 0x4161_5252), (484, 0x6141_7272)];
 const FSINFO_FREE_AT: usize = 488;
 
-/// Chains by first cluster and wanted clusters, the one that was used last in front.
-type Chains = VecDeque<((u32, u32), Arc<Chain>)>;
-
 /// An open volume.
 pub struct Fat {
     volume: Arc<dyn ReadAt>,
     geometry: Geometry,
-    table: Table,
-    chains: Mutex<Chains>,
+    clusters: Clusters,
     root: NodeId,
     info: TreeInfo,
 }
@@ -69,8 +58,7 @@ fn open(volume: Arc<dyn ReadAt>, _: &Options) -> Result<Arc<dyn Tree>> {
     let boot = BootSector::read(&*volume)?.ok_or_else(|| Error::corrupt("no boot sector of a FAT volume"))?;
     let geometry = boot.geometry.clone();
     let mut fat = Fat {
-        table: Table::new(volume.clone(), geometry.clone()),
-        chains: Mutex::default(),
+        clusters: Clusters::new(volume.clone(), geometry.layout.clone()),
         root: NodeId::new(ROOT)?,
         info: describe(&*volume, &boot)?,
         geometry,
@@ -90,7 +78,7 @@ fn describe(volume: &dyn ReadAt, boot: &BootSector) -> Result<TreeInfo> {
     if boot.is_dirty {
         notes.push("not unmounted".into());
     }
-    if geometry.data_end() > volume.size() {
+    if geometry.layout.data_end() > volume.size() {
         notes.push("the filesystem is longer than its volume".into());
     }
     Ok(TreeInfo {
@@ -100,7 +88,7 @@ fn describe(volume: &dyn ReadAt, boot: &BootSector) -> Result<TreeInfo> {
             .serial
             .map_or(String::new(), |serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF)),
         case: Case::Insensitive,
-        block_bytes: geometry.cluster_bytes,
+        block_bytes: geometry.layout.cluster_bytes,
         size_bytes: geometry.total_bytes,
         free_bytes: free_bytes(volume, geometry)?,
         nodes: None,
@@ -126,8 +114,9 @@ fn free_bytes(volume: &dyn ReadAt, geometry: &Geometry) -> Result<Option<u64>> {
         }
     }
     let free = le_u32(&sector, FSINFO_FREE_AT)?;
-    let free =
-        u64::from(free).checked_mul(u64::from(geometry.cluster_bytes)).filter(|_| free <= geometry.clusters);
+    let free = u64::from(free)
+        .checked_mul(u64::from(geometry.layout.cluster_bytes))
+        .filter(|_| free <= geometry.layout.clusters);
     Ok(free)
 }
 
@@ -152,7 +141,8 @@ impl Fat {
             Root::Area(start, len) => (start..start.saturating_add(len)).contains(&offset),
             Root::Chain(_) => false,
         };
-        let is_in_data = (self.geometry.data_offset..self.geometry.data_end()).contains(&offset);
+        let is_in_data =
+            (self.geometry.layout.data_offset..self.geometry.layout.data_end()).contains(&offset);
         if !is_in_root && !is_in_data {
             return Err(unknown());
         }
@@ -179,33 +169,10 @@ impl Fat {
 
     /// The upper half of the first cluster's number belongs to it on FAT32 only.
     fn first_cluster(&self, entry: &FileEntry) -> u32 {
-        match self.geometry.width {
+        match self.geometry.layout.width {
             Width::Fat12 | Width::Fat16 => entry.first_cluster & 0xFFFF,
-            Width::Fat32 => entry.first_cluster & 0x0FFF_FFFF,
+            _ => entry.first_cluster & 0x0FFF_FFFF,
         }
-    }
-
-    /// The chain from cluster `first` over the clusters that `bytes` take.
-    fn chain(&self, first: u32, bytes: u64) -> Result<Arc<Chain>> {
-        let wanted = bytes.div_ceil(u64::from(self.geometry.cluster_bytes.max(1)));
-        let key = (first, u32::try_from(wanted).unwrap_or(u32::MAX));
-        if let Some(chain) = self.kept_chain(key) {
-            return Ok(chain);
-        }
-        let chain = Arc::new(Chain::follow(&self.table, &self.geometry, key.0, key.1)?);
-        let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
-        chains.truncate(CHAINS_MAX.saturating_sub(1));
-        chains.push_front((key, chain.clone()));
-        Ok(chain)
-    }
-
-    fn kept_chain(&self, key: (u32, u32)) -> Option<Arc<Chain>> {
-        let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = chains.iter().position(|(other, _)| *other == key)?;
-        let found = chains.remove(at)?;
-        let chain = found.1.clone();
-        chains.push_front(found);
-        Some(chain)
     }
 
     /// Where `len` bytes of a file lie in the volume; they must lie before its end.
@@ -214,8 +181,8 @@ impl Fat {
         if len == 0 {
             return Ok(runs);
         }
-        let chain = self.chain(self.first_cluster(entry), u64::from(entry.size))?;
-        let covered = chain.runs(&self.table, &self.geometry, (offset, len), &mut runs)?;
+        let chain = self.clusters.chain(self.first_cluster(entry), u64::from(entry.size))?;
+        let covered = self.clusters.runs(&chain, offset, len, &mut runs)?;
         if covered < len {
             let broken = chain.end().err();
             let error = broken.unwrap_or_else(|| Error::corrupt("a chain of clusters shorter than its file"));
@@ -226,7 +193,7 @@ impl Fat {
 
     /// Reads the directory `node` from its entry `position` on.
     fn directory(&self, node: NodeId, position: u64) -> Result<Reader<'_>> {
-        let chain = |first| self.chain(first, DIRECTORY_BYTES_MAX).map(Extent::Chain);
+        let chain = |first| self.clusters.chain(first, DIRECTORY_BYTES_MAX).map(Extent::Chain);
         let extent = if node.get() == ROOT {
             match self.geometry.root {
                 Root::Area(start, len) => Extent::Area(start, len),
@@ -263,7 +230,7 @@ impl Fat {
     }
 
     fn named(&self, name: Name, node: NodeId, entry: &FileEntry) -> Entry {
-        Entry { name, node, attr: entry.attr(self.geometry.cluster_bytes) }
+        Entry { name, node, attr: entry.attr(self.geometry.layout.cluster_bytes) }
     }
 }
 
@@ -341,7 +308,7 @@ impl Tree for Fat {
         if node.get() == ROOT {
             return Ok(Attr { xattrs: Xattrs::None, ..Attr::new(Kind::Directory) });
         }
-        Ok(self.entry(node)?.attr(self.geometry.cluster_bytes))
+        Ok(self.entry(node)?.attr(self.geometry.layout.cluster_bytes))
     }
 
     fn read(&self, node: NodeId, stream: Option<&Name>, offset: u64, buffer: &mut [u8]) -> Result<usize> {

@@ -212,11 +212,3 @@ impl<'a> Iterator for Attributes<'a> {
 pub(super) const I30: &[u8] = b"$\0I\x003\x000\0";
 /// The unnamed attribute.
 pub(super) const UNNAMED: &[u8] = b"";
-
-/// UTF-16LE bytes as units.
-pub(super) fn utf16_units(bytes: &[u8]) -> impl Iterator<Item = u16> + Clone + '_ {
-    bytes.chunks_exact(2).map(|pair| match pair {
-        [low, high] => u16::from_le_bytes([*low, *high]),
-        _ => 0,
-    })
-}

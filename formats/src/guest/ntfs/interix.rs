@@ -1,10 +1,11 @@
 //! Interix (Services for Unix): special files as system files with a magic, shown as ntfs-3g shows them.
 
-use super::attribute::{UNNAMED, types, utf16_units};
+use super::attribute::{UNNAMED, types};
 use super::node::Node;
 use super::stream::Stream;
 use super::volume::Volume;
 use crate::bytes::le_u64;
+use crate::guest::utf16::utf16_units;
 use spelunk_tree::{Device, Error, Kind, Result, wtf8_from_utf16};
 
 const LINK_MAGIC: &[u8; 8] = b"IntxLNK\x01";

@@ -1,13 +1,14 @@
 //! Finding a name in a directory: down the tree, or, where that is damaged, through all of it.
 
 use super::Ntfs;
-use super::attribute::{I30, types, utf16_units};
+use super::attribute::{I30, types};
 use super::directory::stale;
-use super::file_name::{FileName, Namespace, name_from_utf16, utf16_from_name};
+use super::file_name::{FileName, Namespace, name_from_utf16};
 use super::index::{self, Entries, Index, Window};
 use super::node::Node;
 use super::record::Reference;
 use super::reparse::Reparse;
+use crate::guest::utf16::{utf16_from_name, utf16_units};
 use spelunk_tree::{Entry, Error, ErrorKind, Kind, Name, Result};
 use std::sync::Arc;
 

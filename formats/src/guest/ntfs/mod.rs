@@ -57,6 +57,7 @@ pub mod fuzzing {
     }
 }
 
+use super::upcase::Upcase;
 use super::{Guest, Options};
 use crate::extent::{clamp_len, map_runs};
 use cache::Cache;
@@ -71,7 +72,6 @@ use spelunk_tree::{
 };
 use std::sync::{Arc, OnceLock};
 use stream::Stream;
-use upcase::Upcase;
 use volume::Volume;
 use wof::Packed;
 
@@ -137,7 +137,7 @@ fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
     let mut notes = Vec::new();
     let volume = Volume::open(volume, &mut notes)?;
     let root = volume.mft.base(Reference { number: ROOT, sequence: 0 })?.reference().node()?;
-    let upcase = Upcase::read(&volume).unwrap_or_else(|_| {
+    let upcase = upcase::read(&volume).unwrap_or_else(|_| {
         notes.push("$UpCase cannot be read: names are compared by Unicode's rules".into());
         Upcase::unicode()
     });

@@ -1,12 +1,13 @@
 //! `$REPARSE_POINT`: symbolic links, junctions, and files that something else than NTFS keeps
 //! ([MS-FSCC] 2.1.2).
 
-use super::attribute::{UNNAMED, types, utf16_units};
+use super::attribute::{UNNAMED, types};
 use super::node::Node;
 use super::standard_information::flags;
 use super::stream::Stream;
 use super::volume::Volume;
 use crate::bytes::{le_u16, le_u32, range};
+use crate::guest::utf16::utf16_units;
 use spelunk_tree::{Error, Kind, Result};
 
 /// Windows' MAXIMUM_REPARSE_DATA_BUFFER_SIZE is 16 KiB; other drivers have gone to 64.

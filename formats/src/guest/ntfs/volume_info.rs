@@ -1,12 +1,13 @@
 //! What is known of the volume: `$Volume` (label, version, flags) and `$Bitmap` (free clusters).
 
-use super::attribute::{UNNAMED, types, utf16_units};
+use super::attribute::{UNNAMED, types};
 use super::node::Node;
 use super::record::Reference;
 use super::stream::Stream;
 use super::volume::Volume;
 use super::{logfile, shadow_copy, xattr};
 use crate::bytes::{le_u16, u8_at};
+use crate::guest::utf16::utf16_units;
 use spelunk_tree::{Case, Error, Result, Time, TreeInfo, wtf8_from_utf16};
 
 /// Record of `$Volume`.

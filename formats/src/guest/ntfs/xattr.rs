@@ -3,7 +3,7 @@
 use super::Ntfs;
 use super::attribute::{UNNAMED, types};
 use super::ea;
-use super::file_name::{FileName, Namespace, name_from_utf16, utf16_from_name};
+use super::file_name::{FileName, Namespace, name_from_utf16};
 use super::node::Node;
 use super::record::ROOT;
 use super::reparse::Reparse;
@@ -11,6 +11,7 @@ use super::security;
 use super::stream::Stream;
 use super::wof;
 use crate::bytes::count;
+use crate::guest::utf16::utf16_from_name;
 use spelunk_tree::{Error, Name, Result, StreamInfo, Xattr, limits, wtf8_from_utf16};
 
 /// How the names of all extended attributes begin.

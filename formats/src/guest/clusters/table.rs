@@ -1,8 +1,8 @@
 //! The file allocation table: from one cluster to the next.
 //!
-//! fatgen103, "FAT Data Structure".
+//! fatgen103, "FAT Data Structure"; exFAT specification, section 4.1.
 
-use super::boot::{Geometry, Width};
+use super::{Layout, Width};
 use crate::bytes::{add, index, le_u16, le_u32};
 use spelunk_tree::{Error, ReadAt, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ type Page = (u64, Arc<[u8]>);
 /// The table, with the pages that were read last.
 pub struct Table {
     volume: Arc<dyn ReadAt>,
-    geometry: Geometry,
+    layout: Layout,
     pages: Mutex<Vec<Option<Page>>>,
 }
 
@@ -41,8 +41,13 @@ pub struct Walker<'a> {
 
 impl Table {
     /// The table of a volume of this layout.
-    pub fn new(volume: Arc<dyn ReadAt>, geometry: Geometry) -> Table {
-        Table { volume, geometry, pages: Mutex::new(vec![None; PAGES_MAX]) }
+    pub fn new(volume: Arc<dyn ReadAt>, layout: Layout) -> Table {
+        Table { volume, layout, pages: Mutex::new(vec![None; PAGES_MAX]) }
+    }
+
+    /// The volume's layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Something that follows links in it.
@@ -57,9 +62,9 @@ impl Table {
             return Ok(page);
         }
         let start = number.saturating_mul(PAGE_BYTES);
-        let len = self.geometry.fat_bytes.saturating_sub(start).min(PAGE_BYTES);
+        let len = self.layout.fat_bytes.saturating_sub(start).min(PAGE_BYTES);
         let mut bytes = vec![0; index(len)?];
-        self.volume.read_at(add(self.geometry.fat_offset, start)?, &mut bytes)?;
+        self.volume.read_at(add(self.layout.fat_offset, start)?, &mut bytes)?;
         let page: Page = (number, bytes.into());
         if let Some(kept) = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get_mut(slot) {
             *kept = Some(page.clone());
@@ -74,7 +79,7 @@ impl Walker<'_> {
     /// # Errors
     /// What the volume reports.
     pub fn next(&mut self, cluster: u32) -> Result<Link> {
-        let (value, end_min) = match self.table.geometry.width {
+        let (value, end_min) = match self.table.layout.width {
             Width::Fat12 => {
                 let pair = le_u16(self.bytes(half_more(cluster))?, 0)?;
                 (u32::from(if cluster.is_multiple_of(2) { pair & 0x0FFF } else { pair >> 4 }), 0x0FF8)
@@ -83,10 +88,11 @@ impl Walker<'_> {
             Width::Fat32 => {
                 (le_u32(self.bytes(u64::from(cluster).saturating_mul(4))?, 0)? & 0x0FFF_FFFF, 0x0FFF_FFF8)
             }
+            Width::ExFat => (le_u32(self.bytes(u64::from(cluster).saturating_mul(4))?, 0)?, 0xFFFF_FFF8),
         };
         Ok(match value {
             value if value >= end_min => Link::End,
-            value if self.table.geometry.has_cluster(value) => Link::Next(value),
+            value if self.table.layout.has_cluster(value) => Link::Next(value),
             value => Link::Broken(value),
         })
     }

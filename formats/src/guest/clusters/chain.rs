@@ -1,6 +1,5 @@
 //! Chains of clusters: where the bytes of a file or directory lie.
 
-use super::boot::Geometry;
 use super::table::{Link, Table, Walker};
 use spelunk_tree::{Error, Place, Result, Run, push_run};
 
@@ -23,13 +22,13 @@ impl Chain {
     ///
     /// # Errors
     /// When the table cannot be read. A chain that is broken is no error yet, see [`Chain::end`].
-    pub fn follow(table: &Table, geometry: &Geometry, first: u32, wanted: u32) -> Result<Chain> {
+    pub fn follow(table: &Table, first: u32, wanted: u32) -> Result<Chain> {
         let mut chain = Chain { checkpoints: Vec::new(), sound_clusters: 0, end: Ok(()) };
         let mut walker = table.walker();
         let mut detector = LoopDetector::new(first);
         let mut cluster = first;
         for position in 0..wanted.saturating_mul(LINKS_PER_CLUSTER_MAX) {
-            if !geometry.has_cluster(cluster) {
+            if !table.layout().has_cluster(cluster) {
                 chain.end =
                     Err(Error::corrupt(format!("a chain leads to cluster {cluster}, which is not there")));
                 return Ok(chain);
@@ -69,14 +68,8 @@ impl Chain {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub fn runs(
-        &self,
-        table: &Table,
-        geometry: &Geometry,
-        (offset, len): (u64, u64),
-        runs: &mut Vec<Run>,
-    ) -> Result<u64> {
-        let cluster_bytes = u64::from(geometry.cluster_bytes);
+    pub fn runs(&self, table: &Table, (offset, len): (u64, u64), runs: &mut Vec<Run>) -> Result<u64> {
+        let cluster_bytes = u64::from(table.layout().cluster_bytes);
         let sound_bytes = u64::from(self.sound_clusters).saturating_mul(cluster_bytes);
         let covered = len.min(sound_bytes.saturating_sub(offset));
         let mut walker = table.walker();
@@ -89,7 +82,7 @@ impl Chain {
                 Some(last) => next_of_sound(&mut walker, last)?,
             };
             let part = rest.min(cluster_bytes.saturating_sub(within));
-            let at = geometry.cluster_offset(here)?.saturating_add(within);
+            let at = table.layout().cluster_offset(here)?.saturating_add(within);
             push_run(runs, Run { len: part, place: Place::At { source: 0, offset: at } });
             rest = rest.saturating_sub(part);
             within = 0;

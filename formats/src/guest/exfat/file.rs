@@ -1,0 +1,173 @@
+//! Files and directories: sets of entries under a checksum.
+//!
+//! Specification, sections 6.3, 7.4, 7.6 and 7.7.
+
+use super::entry::{ENTRY_LEN, FILE_NAME, Kind, STREAM};
+use crate::bytes::{le_u16, le_u32, le_u64, range, u8_at};
+use crate::guest::dos_time;
+use crate::guest::utf16::utf16_units;
+use spelunk_tree::{Attr, Error, Name, Result, Time, Xattrs};
+
+const ATTRIBUTE_DIRECTORY: u16 = 0x10;
+const FLAG_NO_FAT_CHAIN: u8 = 2;
+/// Entries behind the first: that of the stream, and one of the name at least.
+const SECONDARIES_MIN: u8 = 2;
+/// Bytes of the first entry that the checksum leaves out: itself.
+const UNCHECKED: [usize; 2] = [2, 3];
+/// UTF-16 units in one entry of a name.
+const NAME_UNITS: usize = 15;
+const OFFSET_VALID: u8 = 0x80;
+/// Time zones are counted in quarters of an hour.
+const OFFSET_SECONDS: i64 = 15 * 60;
+
+/// A file or directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    attributes: u16,
+    created: Option<Time>,
+    modified: Option<Time>,
+    accessed: Option<Time>,
+    /// Its name.
+    pub name: Name,
+    /// Its name in UTF-16.
+    pub units: Vec<u16>,
+    /// Where its clusters begin; none without bytes.
+    pub first_cluster: u32,
+    /// Whether its clusters lie one behind the other, without links in the table.
+    pub is_one_piece: bool,
+    /// Its bytes.
+    pub size: u64,
+    /// How many of them were written: those behind are zeros.
+    pub valid_bytes: u64,
+}
+
+/// A set that is damaged.
+pub struct Broken {
+    /// Its name, if that much can be read.
+    pub name: Option<Name>,
+    /// What is wrong.
+    pub error: Error,
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Broken {
+        Broken { name: None, error }
+    }
+}
+
+/// How many entries follow the first of a set, by what that says.
+///
+/// # Errors
+/// `Corrupt` when they are too few for a file.
+pub fn secondaries(first: &[u8]) -> Result<u8> {
+    match u8_at(first, 1)? {
+        few if few < SECONDARIES_MIN => {
+            Err(Error::corrupt(format!("a file with {few} secondary entries, which are too few")))
+        }
+        secondary_count => Ok(secondary_count),
+    }
+}
+
+impl File {
+    /// Takes the entries of a set, as many as the first says.
+    ///
+    /// # Errors
+    /// `Corrupt` with a wrong checksum and where entries are missing, `Unsupported` with one that is not known.
+    pub fn parse(set: &[u8]) -> Result<File, Broken> {
+        let name = name_units(set).and_then(|units| Ok((Name::from_utf16(&units)?, units)));
+        check(set).map_err(|error| Broken { name: name.clone().ok().map(|(name, _)| name), error })?;
+        let (name, units) = name?;
+        let stream = range(set, ENTRY_LEN, ENTRY_LEN)?;
+        let size = le_u64(stream, 24)?;
+        Ok(File {
+            attributes: le_u16(set, 4)?,
+            created: time(le_u32(set, 8)?, u8_at(set, 20)?, u8_at(set, 22)?),
+            modified: time(le_u32(set, 12)?, u8_at(set, 21)?, u8_at(set, 23)?),
+            accessed: time(le_u32(set, 16)?, 0, u8_at(set, 24)?),
+            name,
+            units,
+            first_cluster: le_u32(stream, 20)?,
+            is_one_piece: u8_at(stream, 1)? & FLAG_NO_FAT_CHAIN != 0,
+            size,
+            valid_bytes: le_u64(stream, 8)?.min(size),
+        })
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.attributes & ATTRIBUTE_DIRECTORY != 0
+    }
+
+    /// Its attributes.
+    pub fn attr(&self, cluster_bytes: u32) -> Attr {
+        let kind = if self.is_directory() { spelunk_tree::Kind::Directory } else { spelunk_tree::Kind::File };
+        Attr {
+            size: self.size,
+            allocated: self.size.checked_next_multiple_of(u64::from(cluster_bytes)),
+            modified: self.modified,
+            accessed: self.accessed,
+            created: self.created,
+            dos_attributes: Some(u32::from(self.attributes)),
+            xattrs: Xattrs::None,
+            ..Attr::new(kind)
+        }
+    }
+}
+
+fn check(set: &[u8]) -> Result<()> {
+    if set_checksum(set) != le_u16(set, 2)? {
+        return Err(Error::corrupt("a set of directory entries with a wrong checksum"));
+    }
+    for (position, entry) in set.chunks(ENTRY_LEN).enumerate().skip(1) {
+        match (position, Kind::of(u8_at(entry, 0)?)) {
+            (1, Kind::CriticalSecondary(STREAM)) => {}
+            (1, _) => return Err(Error::corrupt("a file whose second entry does not say where it lies")),
+            (_, Kind::CriticalSecondary(FILE_NAME) | Kind::BenignSecondary) => {}
+            (_, Kind::CriticalSecondary(entry_type)) => {
+                return Err(Error::unsupported(format!(
+                    "a file with a critical entry of type {entry_type:#04X}"
+                )));
+            }
+            _ => return Err(Error::corrupt("a set of directory entries that ends early")),
+        }
+    }
+    Ok(())
+}
+
+/// The name. Its hash is not looked at: nothing here is found by it.
+fn name_units(set: &[u8]) -> Result<Vec<u16>> {
+    let len = usize::from(u8_at(range(set, ENTRY_LEN, ENTRY_LEN)?, 3)?);
+    let mut units = Vec::with_capacity(len.next_multiple_of(NAME_UNITS));
+    for entry in set.chunks(ENTRY_LEN).skip(2) {
+        if u8_at(entry, 0)? == FILE_NAME {
+            units.extend(utf16_units(range(entry, 2, NAME_UNITS.saturating_mul(2))?));
+        }
+    }
+    if units.len() < len {
+        return Err(Error::corrupt("a file with fewer entries than its name needs"));
+    }
+    units.truncate(len);
+    Ok(units)
+}
+
+fn set_checksum(set: &[u8]) -> u16 {
+    let checked = set.iter().enumerate().filter(|(at, _)| !UNCHECKED.contains(at));
+    checked.fold(0, |sum: u16, (_, byte)| sum.rotate_right(1).wrapping_add(u16::from(*byte)))
+}
+
+/// A DOS date in the upper half and time in the lower, up to 1.99 seconds more, and the time zone. Without one it
+/// is the local time of who wrote it, and taken for UTC as FAT's is. `None` when it is no time.
+fn time(timestamp: u32, hundredths: u8, utc_offset: u8) -> Option<Time> {
+    let [date_high, date_low, time_high, time_low] = timestamp.to_be_bytes();
+    let (date, of_day) =
+        (u16::from_be_bytes([date_high, date_low]), u16::from_be_bytes([time_high, time_low]));
+    let local = dos_time::time(date, of_day, hundredths)?;
+    if utc_offset & OFFSET_VALID == 0 {
+        return Some(local);
+    }
+    // Seven bits with a sign.
+    let quarters = i64::from(utc_offset & 0x7F);
+    let quarters = if quarters >= 64 { quarters.saturating_sub(128) } else { quarters };
+    let seconds = local.seconds().saturating_sub(quarters.saturating_mul(OFFSET_SECONDS));
+    Time::new(seconds, local.nanoseconds()).ok()
+}
