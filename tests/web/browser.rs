@@ -89,13 +89,20 @@ impl Browser {
         }
     }
 
-    /// Clicks on what is to be seen there, as a mouse does.
+    /// Clicks on what is to be seen there, as a mouse does; once more when the page put something else in its place
+    /// meanwhile.
     #[track_caller]
     pub fn click(&self, selector: &str) {
-        self.wait(&format!("document.querySelector({selector:?})"));
-        let clicked =
-            self.runtime.block_on(async { self.client().find(Locator::Css(selector)).await?.click().await });
-        clicked.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        let start = Instant::now();
+        loop {
+            self.wait(&format!("document.querySelector({selector:?})"));
+            let click = async { self.client().find(Locator::Css(selector)).await?.click().await };
+            match self.runtime.block_on(click) {
+                Ok(_) => return,
+                Err(error) if error.is_stale_element_reference() && start.elapsed() < PATIENCE => {}
+                Err(error) => panic!("{selector}: {error}"),
+            }
+        }
     }
 
     /// Types into a field, in place of what is there.

@@ -9,6 +9,7 @@
 //! anybody's, so they are for everybody. The same files are the page of a share link; where it is the page finds out
 //! from its own address.
 
+use crate::server::problem::Problem;
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -80,8 +81,17 @@ pub async fn index(request: HeaderMap) -> Response {
 }
 
 /// A share link without its last `/`, below which the page looks for everything.
-pub async fn to_share(uri: Uri) -> Redirect {
-    Redirect::permanent(&format!("{}/", uri.path()))
+///
+/// # Errors
+/// `not-found` for what no secret is.
+pub async fn to_share(uri: Uri) -> Result<Redirect, Problem> {
+    let path = uri.path();
+    let is_secret = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let secret = path.rsplit_once('/').map(|(_, secret)| secret).unwrap_or_default();
+    if !secret.bytes().all(is_secret) {
+        return Err(Problem::not_found());
+    }
+    Ok(Redirect::permanent(&format!("{path}/")))
 }
 
 fn tag(asset: &Asset) -> HeaderValue {
