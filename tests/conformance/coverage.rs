@@ -16,6 +16,7 @@ const COVERAGE: &[(&str, &[&str])] = &[
     ("partition/mbr", &["gen-mbr-logical-raw-A", "dfvfs-mbr"]),
     ("partition/gpt", &["gen-gpt-mixed-raw-A", "gen-gpt-primary-destroyed-raw-A"]),
     ("guest/fat", &["gen-mbr-logical-raw-A", "gen-fat12-floppy-A", "gen-fat16-16M-A", "gen-fat32-lfn-A"]),
+    ("guest/exfat", &["gen-exfat-4k-A", "gen-exfat-512c-A", "gen-exfat-128k-A", "dissect-fat-exfat"]),
     ("guest/ext", &["gen-ext2-1k-A", "gen-ext3-htree-A", "gen-ext4-default-A", "gen-ext4-bigalloc-A"]),
     ("guest/ntfs", &["gen-ntfs-4k-full-A", "gen-ntfs-1k-frag-mft-A", "gen-ntfs-512-A"]),
 ];

@@ -108,6 +108,29 @@ static DIFFERENCES: &[Row] = &[
         reason: "Sleuth Kit cuts names off after 239 characters",
         ..ANY
     },
+    // exFAT, by Sleuth Kit.
+    Row {
+        image: "exfat",
+        path: r"^\$(ALLOC_BITMAP|UPCASE_TABLE)$",
+        what: &["missing"],
+        expected: "^f ",
+        reason: "Sleuth Kit shows the volume's own tables as files",
+        ..ANY
+    },
+    Row {
+        image: "^gen-exfat",
+        what: &["mtime"],
+        expected: r"[02468]\.000000000$",
+        actual: r"[13579]\.000000000$",
+        reason: "Sleuth Kit takes a hundred hundredths for none, not for a second",
+        ..ANY
+    },
+    Row {
+        image: "^dissect-fat-exfat$",
+        what: &["mtime"],
+        reason: "Sleuth Kit does not take the offset from UTC into account, of two hours here",
+        ..ANY
+    },
     // NTFS, by ntfs-3g.
     Row {
         path: r"(^|/)\$MFT$",

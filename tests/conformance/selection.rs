@@ -9,6 +9,7 @@ const CONTAINERS: &[&str] = &["raw", "img", "vhd", "vhdx", "vhdz", "vhdxz", "qco
 /// of a mixed disk stand in the table of known differences.
 const FILESYSTEMS: &[&str] = &[
     "disk",
+    "exfat",
     "ext",
     "ext2",
     "ext3",

@@ -3,6 +3,7 @@
 use crate::images::{make, scratch};
 use spelunk_formats::container::FORMATS;
 use spelunk_formats::guest::GUESTS;
+use spelunk_testkit::skip;
 
 /// How an image is made.
 pub struct Seed {
@@ -39,6 +40,11 @@ const fn fat(name: &'static str, script: &'static str) -> Seed {
     }
 }
 
+const fn exfat(name: &'static str, script: &'static str) -> Seed {
+    let tools = &["mkfs.exfat", "mount.exfat-fuse", "losetup"];
+    Seed { name, guest: "exfat", container: "raw", tools, script, entries_min: 60 }
+}
+
 const fn ext(name: &'static str, script: &'static str) -> Seed {
     Seed { name, guest: "ext", container: "raw", tools: &["mke2fs", "debugfs"], script, entries_min: 60 }
 }
@@ -69,6 +75,20 @@ pub const SEEDS: &[Seed] = &[
         printf 'label: dos\n start=64,size=100,type=83\n start=200,type=f\n start=2048,size=4000,type=1\n
             start=6100,size=100,type=7\n start=6300,type=82\n' | sfdisk -q disk.img
         mkfs.fat -F 12 --offset 2048 disk.img 2000 && mcopy -s -i disk.img@@1M src/* ::/",
+    ),
+    exfat(
+        "exfat",
+        "truncate -s 3M disk.img; mkdir mnt; mkfs.exfat -c 512 -L LABEL disk.img
+        device=$(losetup --find --show disk.img); trap 'umount mnt; losetup -d $device' EXIT
+        mount.exfat-fuse $device mnt; cp -r src/* mnt",
+    ),
+    exfat(
+        "exfat-pieces",
+        "truncate -s 6M disk.img; mkdir mnt; mkfs.exfat -c 4K disk.img
+        device=$(losetup --find --show disk.img); trap 'umount mnt; losetup -d $device' EXIT
+        mount.exfat-fuse $device mnt; cp -r src/* mnt; rm mnt/directory/below/number-1*
+        for n in $(seq 20); do z 4096 >> mnt/pieces; z 4096 >> mnt/others; done
+        for n in $(seq 40); do : > \"mnt/name number $n of many that are longer than one entry\"; done",
     ),
     ext("ext2", "mke2fs -q -t ext2 -b 1024 -d src disk.img 2M"),
     ext("ext3", "mke2fs -q -t ext3 -d src disk.img 8M"),
@@ -148,6 +168,10 @@ impl Seed {
             && FORMATS.iter().any(|format| format.name == self.container);
         if !has_readers {
             eprintln!("{} is skipped: no reader of {} in {}", self.name, self.guest, self.container);
+            return None;
+        }
+        // Nothing else fills such volumes.
+        if self.guest == "exfat" && !(skip::unless_root("a loop device") && skip::unless_fuse()) {
             return None;
         }
         let directory = scratch(&format!("mutation-{}", self.name));

@@ -12,8 +12,8 @@ const ATTRIBUTE_DIRECTORY: u16 = 0x10;
 const FLAG_NO_FAT_CHAIN: u8 = 2;
 /// Entries behind the first: that of the stream, and one of the name at least.
 const SECONDARIES_MIN: u8 = 2;
-/// Bytes of the first entry that the checksum leaves out: itself.
-const UNCHECKED: [usize; 2] = [2, 3];
+/// Where the checksum of a set stands, which leaves itself out.
+const CHECKSUM_AT: usize = 2;
 /// UTF-16 units in one entry of a name.
 const NAME_UNITS: usize = 15;
 const OFFSET_VALID: u8 = 0x80;
@@ -115,7 +115,7 @@ impl File {
 }
 
 fn check(set: &[u8]) -> Result<()> {
-    if set_checksum(set) != le_u16(set, 2)? {
+    if set_checksum(set) != le_u16(set, CHECKSUM_AT)? {
         return Err(Error::corrupt("a set of directory entries with a wrong checksum"));
     }
     for (position, entry) in set.chunks(ENTRY_LEN).enumerate().skip(1) {
@@ -151,8 +151,10 @@ fn name_units(set: &[u8]) -> Result<Vec<u16>> {
 }
 
 fn set_checksum(set: &[u8]) -> u16 {
-    let checked = set.iter().enumerate().filter(|(at, _)| !UNCHECKED.contains(at));
-    checked.fold(0, |sum: u16, (_, byte)| sum.rotate_right(1).wrapping_add(u16::from(*byte)))
+    let (before, rest) = set.split_at_checked(CHECKSUM_AT).unwrap_or_default();
+    let behind = rest.get(size_of::<u16>()..).unwrap_or_default();
+    let add = |sum: u16, byte: &u8| sum.rotate_right(1).wrapping_add(u16::from(*byte));
+    behind.iter().fold(before.iter().fold(0, add), add)
 }
 
 /// A DOS date in the upper half and time in the lower, up to 1.99 seconds more, and the time zone. Without one it

@@ -48,15 +48,6 @@ mod volume_info;
 mod wof;
 mod xattr;
 
-/// Doors for the fuzz targets, in their builds only.
-#[cfg(fuzzing)]
-pub mod fuzzing {
-    /// [`super::lznt1::decompress`].
-    pub fn lznt1(input: &[u8], output: &mut [u8]) -> spelunk_tree::Result<()> {
-        super::lznt1::decompress(input, output)
-    }
-}
-
 use super::upcase::Upcase;
 use super::{Guest, Options};
 use crate::extent::{clamp_len, map_runs};
