@@ -40,8 +40,7 @@ pub struct Options {
 /// All guests in the order they are probed: those first whose magic is long, since ext has two bytes alone,
 /// which may stand in a FAT's table, too. Whoever makes one of them wipes the magic of the others, but not always the
 /// backups by which exFAT and NTFS may be known: so these are last.
-pub static GUESTS: &[Guest] =
-    &[ntfs::GUEST, fat::GUEST, ext::GUEST, exfat::GUEST, ntfs::GUEST_BY_BACKUP];
+pub static GUESTS: &[Guest] = &[ntfs::GUEST, fat::GUEST, ext::GUEST, exfat::GUEST, ntfs::GUEST_BY_BACKUP];
 
 /// The guest whose filesystem `volume` holds, `None` when it is none of ours.
 ///
