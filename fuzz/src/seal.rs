@@ -117,7 +117,9 @@ pub fn exfat(input: &mut [u8]) {
     const CHECKED: usize = 11 * 512;
     for at in [0, 12 * 512] {
         let mut region = get(input, at, CHECKED);
-        [106, 107, 112].iter().rev().for_each(|unchecked| drop(region.remove(*unchecked)));
+        for unchecked in [112, 107, 106] {
+            region.remove(unchecked);
+        }
         let sum = region.iter().fold(0u32, |sum, byte| sum.rotate_right(1).wrapping_add(u32::from(*byte)));
         put(input, at + CHECKED as u64, &sum.to_le_bytes().repeat(512 / 4));
     }
