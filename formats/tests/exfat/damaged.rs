@@ -1,7 +1,7 @@
 //! Damaged boot regions and tables: what is left is used, and that is said.
 
 use crate::images::MemoryImage;
-use crate::volume::{ROOT_ENTRIES, Set, UPCASE, Volume, cluster_at, name, names, table_entry};
+use crate::volume::{ROOT, ROOT_ENTRIES, Set, UPCASE, Volume, cluster_at, name, names, table_entry};
 use spelunk_formats::guest;
 use spelunk_tree::ErrorKind;
 
@@ -30,8 +30,10 @@ fn sound_volume_says_what_it_is() {
 
 #[test]
 fn damaged_main_boot_region_is_replaced_by_its_backup() {
-    // The name, a size, the layout, code that only the checksum covers, the checksum, all of it.
-    for (at, len) in [(3, 1), (108, 1), (88, 4), (5 * 512 + 7, 1), (11 * 512 + 500, 1), (0, 12 * 512)] {
+    // The name, the version, a size, the layout, code that only the checksum covers, the checksum, all of it.
+    for (at, len) in
+        [(3, 1), (105, 1), (108, 1), (88, 4), (5 * 512 + 7, 1), (11 * 512 + 500, 1), (0, 12 * 512)]
+    {
         let mut volume = volume();
         volume.0[at..][..len].fill(0xEE);
 
@@ -40,6 +42,18 @@ fn damaged_main_boot_region_is_replaced_by_its_backup() {
         assert_eq!(tree.info().notes, [BACKUP_USED], "byte {at}");
         assert_eq!(names(&*tree), ["one", "xyz"], "byte {at}");
     }
+}
+
+#[test]
+fn old_backup_in_a_volume_of_something_else_is_not_taken_for_exfat() {
+    let mut volume = volume();
+    volume.0[..512].fill(0);
+    assert!(probe(&volume));
+
+    volume.0[cluster_at(ROOT)..][..512].fill(0);
+
+    assert!(!probe(&volume));
+    assert_eq!(volume.try_open().err().unwrap().kind(), ErrorKind::Unsupported);
 }
 
 #[test]
@@ -78,7 +92,7 @@ fn boot_sectors_that_cannot_be_are_corrupt_and_other_versions_not_supported() {
         let volume = volume().put(at, value).seal(0).seal(12);
         assert_eq!(volume.try_open().err().unwrap().kind(), ErrorKind::Corrupt, "byte {at}");
     }
-    let newer = volume().put(104, &[0, 2]).seal(0);
+    let newer = volume().put(104, &[0, 2]).seal(0).seal(12);
     assert_eq!(newer.try_open().err().unwrap().kind(), ErrorKind::Unsupported);
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Microsoft, "exFAT file system specification", section 3.
 
+use super::entry::{ENTRY_LEN, Kind};
 use crate::bytes::{add, array, count, index, le_u16, le_u32, le_u64, mul, range, u8_at};
 use crate::guest::clusters::{CLUSTER_FIRST, Layout, Width};
-use spelunk_tree::{Error, ErrorKind, ReadAt, Result};
+use spelunk_tree::{Error, ReadAt, Result};
 
 /// Bytes of the boot sector that mean anything.
 const BOOT_BYTES: usize = 512;
@@ -53,14 +54,17 @@ pub struct Boot {
     sector_bytes: u64,
 }
 
-/// Whether `volume` begins with exFAT's name, or has a sound backup of a boot region where it keeps one.
+/// Whether `volume` begins with exFAT's name, or has a sound backup of a boot region where it keeps one, and a root.
 ///
 /// # Errors
 /// What the volume reports.
 pub fn probe(volume: &dyn ReadAt) -> Result<bool> {
     match read_sector(volume, 0)? {
         Some(sector) if range(&sector, NAME_AT, NAME.len())? == NAME => Ok(true),
-        Some(_) => Ok(backup(volume)?.is_some()),
+        Some(_) => match backup(volume)? {
+            Some(boot) => boot.has_root(volume),
+            None => Ok(false),
+        },
         None => Ok(false),
     }
 }
@@ -76,7 +80,6 @@ impl Boot {
         let main = Boot::parse(&sector);
         match &main {
             Ok(boot) if boot.has_checksum(volume, 0)? => return main,
-            Err(error) if error.kind() == ErrorKind::Unsupported => return main,
             _ => {}
         }
         if let Some(boot) = backup(volume)? {
@@ -127,6 +130,16 @@ impl Boot {
             damage: None,
             sector_bytes,
         })
+    }
+
+    /// Whether the root begins with what it must have. Of a volume that was overwritten by something that is not
+    /// known here, such as LVM, the backup may still be there, but hardly this.
+    fn has_root(&self, volume: &dyn ReadAt) -> Result<bool> {
+        let Ok(offset) = self.layout.cluster_offset(self.root_cluster) else { return Ok(false) };
+        let Some(sector) = read_sector(volume, offset)? else { return Ok(false) };
+        let types = sector.chunks(ENTRY_LEN).filter_map(|entry| entry.first());
+        let kinds: Vec<Kind> = types.map(|entry_type| Kind::of(*entry_type)).collect();
+        Ok(kinds.contains(&Kind::Bitmap) && kinds.contains(&Kind::Upcase))
     }
 
     /// Whether the region that begins at `offset` has the checksum that its last sector says.

@@ -38,12 +38,15 @@ pub struct Reader<'a> {
     buffer: Vec<u8>,
     consumed: usize,
     buffer_offset: u64,
+    /// The entries of the file that was met last.
+    set: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
     /// Begins at the entry `position`.
     pub fn new(volume: &'a Volume, directory: Directory, position: u64) -> Reader<'a> {
-        Reader { volume, directory, position, buffer: Vec::new(), consumed: 0, buffer_offset: 0 }
+        let (buffer, set) = (Vec::new(), Vec::new());
+        Reader { volume, directory, position, buffer, consumed: 0, buffer_offset: 0, set }
     }
 
     /// The next entry to be read, counted from the directory's beginning.
@@ -51,15 +54,20 @@ impl<'a> Reader<'a> {
         self.position
     }
 
-    /// The next file or directory, or what is there in place of one; `None` at the end.
+    /// The next file or directory whose entries `is_wanted` takes, or what is there in place of one; `None` at the
+    /// end.
     ///
     /// # Errors
     /// When the directory cannot be read on; [`Reader::position`] is where.
-    pub fn next_file(&mut self) -> Result<Option<Found>> {
+    pub fn next_file(&mut self, is_wanted: impl Fn(&[u8]) -> bool) -> Result<Option<Found>> {
         while let Some((node, entry)) = self.next_entry()? {
             let file = match Kind::of(u8_at(&entry, 0)?) {
                 Kind::End => return Ok(None),
-                Kind::File => self.set(entry),
+                Kind::File => match self.take_set(entry) {
+                    Ok(()) if !is_wanted(&self.set) => continue,
+                    Ok(()) => File::parse(&self.set),
+                    Err(error) => Err(error.into()),
+                },
                 Kind::CriticalPrimary(entry_type) => {
                     let message = format!("a critical directory entry of unknown type {entry_type:#04X}");
                     Err(Error::unsupported(message).into())
@@ -107,17 +115,18 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of the set that begins with `first`. An entry that cannot belong to it is left to be read.
-    fn set(&mut self, first: Bytes) -> Result<File, Broken> {
+    fn take_set(&mut self, first: Bytes) -> Result<()> {
         let wanted = secondaries(&first)?;
-        let mut set = first.to_vec();
+        self.set.clear();
+        self.set.extend(first);
         for _ in 0..wanted {
             match self.peek()? {
-                Some((_, entry)) if Kind::of(u8_at(&entry, 0)?).is_secondary() => set.extend(entry),
-                _ => return Err(Error::corrupt("a set of directory entries that ends early").into()),
+                Some((_, entry)) if Kind::of(u8_at(&entry, 0)?).is_secondary() => self.set.extend(entry),
+                _ => return Err(Error::corrupt("a set of directory entries that ends early")),
             }
             self.advance();
         }
-        File::parse(&set)
+        Ok(())
     }
 
     /// Goes on behind what belongs to the entry that was read last. An error is left to be met again.

@@ -14,8 +14,10 @@ const FLAG_NO_FAT_CHAIN: u8 = 2;
 const SECONDARIES_MIN: u8 = 2;
 /// Where the checksum of a set stands, which leaves itself out.
 const CHECKSUM_AT: usize = 2;
-/// UTF-16 units in one entry of a name.
-const NAME_UNITS: usize = 15;
+/// Where the stream's entry has the length of the name, in UTF-16 units.
+const NAME_LEN_AT: usize = 3;
+/// Where an entry of the name has its part of it, to its end.
+const NAME_AT: usize = 2;
 const OFFSET_VALID: u8 = 0x80;
 /// Time zones are counted in quarters of an hour.
 const OFFSET_SECONDS: i64 = 15 * 60;
@@ -29,8 +31,6 @@ pub struct File {
     accessed: Option<Time>,
     /// Its name.
     pub name: Name,
-    /// Its name in UTF-16.
-    pub units: Vec<u16>,
     /// Where its clusters begin; none without bytes.
     pub first_cluster: u32,
     /// Whether its clusters lie one behind the other, without links in the table.
@@ -74,9 +74,8 @@ impl File {
     /// # Errors
     /// `Corrupt` with a wrong checksum and where entries are missing, `Unsupported` with one that is not known.
     pub fn parse(set: &[u8]) -> Result<File, Broken> {
-        let name = name_units(set).and_then(|units| Ok((Name::from_utf16(&units)?, units)));
-        check(set).map_err(|error| Broken { name: name.clone().ok().map(|(name, _)| name), error })?;
-        let (name, units) = name?;
+        let name = name(set);
+        check(set).map_err(|error| Broken { name: name.clone().ok(), error })?;
         let stream = range(set, ENTRY_LEN, ENTRY_LEN)?;
         let size = le_u64(stream, 24)?;
         Ok(File {
@@ -84,8 +83,7 @@ impl File {
             created: time(le_u32(set, 8)?, u8_at(set, 20)?, u8_at(set, 22)?),
             modified: time(le_u32(set, 12)?, u8_at(set, 21)?, u8_at(set, 23)?),
             accessed: time(le_u32(set, 16)?, 0, u8_at(set, 24)?),
-            name,
-            units,
+            name: name?,
             first_cluster: le_u32(stream, 20)?,
             is_one_piece: u8_at(stream, 1)? & FLAG_NO_FAT_CHAIN != 0,
             size,
@@ -134,20 +132,20 @@ fn check(set: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The name. Its hash is not looked at: nothing here is found by it.
-fn name_units(set: &[u8]) -> Result<Vec<u16>> {
-    let len = usize::from(u8_at(range(set, ENTRY_LEN, ENTRY_LEN)?, 3)?);
-    let mut units = Vec::with_capacity(len.next_multiple_of(NAME_UNITS));
-    for entry in set.chunks(ENTRY_LEN).skip(2) {
-        if u8_at(entry, 0)? == FILE_NAME {
-            units.extend(utf16_units(range(entry, 2, NAME_UNITS.saturating_mul(2))?));
-        }
-    }
-    if units.len() < len {
+/// The name in the entries of a set, in UTF-16, as far as it is there. Its hash is not looked at: nothing here is found
+/// by it.
+pub fn stored_name(set: &[u8]) -> impl Iterator<Item = u16> + Clone {
+    let len = u8_at(set, ENTRY_LEN.saturating_add(NAME_LEN_AT)).map_or(0, usize::from);
+    let parts = set.chunks(ENTRY_LEN).skip(2).filter(|entry| entry.first() == Some(&FILE_NAME));
+    parts.flat_map(|entry| utf16_units(entry.get(NAME_AT..).unwrap_or_default())).take(len)
+}
+
+fn name(set: &[u8]) -> Result<Name> {
+    let units: Vec<u16> = stored_name(set).collect();
+    if units.len() < usize::from(u8_at(set, ENTRY_LEN.saturating_add(NAME_LEN_AT))?) {
         return Err(Error::corrupt("a file with fewer entries than its name needs"));
     }
-    units.truncate(len);
-    Ok(units)
+    Name::from_utf16(&units)
 }
 
 fn set_checksum(set: &[u8]) -> u16 {

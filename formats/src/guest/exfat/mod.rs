@@ -27,7 +27,7 @@ use boot::Boot;
 use directory::{DIRECTORY_BYTES_MAX, Directory, Found, Reader};
 use entry::{ENTRY_BYTES, ENTRY_LEN};
 use extent::Extent;
-use file::{Broken, File, secondaries};
+use file::{Broken, File, secondaries, stored_name};
 use spelunk_tree::{
     Attr, Case, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, Place, ReadAt, Result,
     Run, StreamInfo, Tree, TreeInfo, Xattr, Xattrs, limits, push_run,
@@ -242,10 +242,11 @@ impl Tree for Exfat {
     fn lookup(&self, dir: NodeId, name: &Name) -> Result<Entry> {
         let mut reader = self.directory(dir, 0)?;
         let wanted = utf16_from_name(name.as_bytes()).unwrap_or_default();
+        let is_wanted = |set: &[u8]| self.upcase.compare(stored_name(set), wanted.iter().copied()).is_eq();
         let mut similar = None;
         let mut missing = Error::not_found("no such entry");
         loop {
-            let found = match reader.next_file() {
+            let found = match reader.next_file(is_wanted) {
                 Ok(found) => found,
                 Err(error) if similar.is_none() => return Err(error),
                 Err(_) => None,
@@ -253,16 +254,9 @@ impl Tree for Exfat {
             let Some(Found { node, file }) = found else { break };
             match file {
                 Ok(file) if file.name == *name => return Ok(self.entry(node, file)),
-                Ok(file) if similar.is_none() => {
-                    let units = file.units.iter().copied();
-                    if self.upcase.compare(units, wanted.iter().copied()).is_eq() {
-                        similar = Some(self.entry(node, file));
-                    }
-                }
-                Err(broken) if broken.name.as_ref() == Some(name) => {
-                    missing = broken.error.object(object(node));
-                }
-                _ => {}
+                Ok(file) => similar = similar.or_else(|| Some(self.entry(node, file))),
+                Err(Broken { name: Some(_), error }) => missing = error.object(object(node)),
+                Err(_) => {}
             }
         }
         similar.ok_or(missing)
@@ -274,7 +268,7 @@ impl Tree for Exfat {
         let mut entries = Vec::new();
         while entries.len() < max {
             let before = reader.position();
-            match reader.next_file() {
+            match reader.next_file(|_| true) {
                 Ok(Some(found)) => entries.push(self.listed(found, Cursor(reader.position()))),
                 Ok(None) => return Ok(Page { entries, next: None }),
                 Err(error) if entries.is_empty() => return Err(error),
