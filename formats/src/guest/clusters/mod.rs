@@ -9,12 +9,11 @@ mod table;
 
 pub use chain::Chain;
 
+use crate::bytes::{add, mul};
 use spelunk_tree::{Error, ReadAt, Result, Run};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use table::Table;
-
-use crate::bytes::{add, mul};
 
 /// Clusters are numbered from here.
 pub const CLUSTER_FIRST: u32 = 2;
