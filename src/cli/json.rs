@@ -149,7 +149,7 @@ impl<'a> Entry<'a> {
             schema: SCHEMA,
             path: text(path),
             path_hex: hex(path),
-            r#type: kind_word(attr.kind),
+            r#type: attr.kind.word(),
             size: attr.size,
             allocated: attr.allocated,
             links: attr.links,
@@ -201,19 +201,6 @@ impl<'a> Broken<'a> {
             error: super::error::describe(error),
             error_kind: error.kind().phrase(),
         }
-    }
-}
-
-/// What a kind of nodes is called.
-pub fn kind_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Symlink => "symlink",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
-        Kind::CharDevice => "char-device",
-        Kind::BlockDevice => "block-device",
     }
 }
 

@@ -173,7 +173,7 @@ impl<'a> Object<'a> {
             path_hex: json::hex(path),
             client: json::text(hit.client.as_bytes()),
             item: json::text(hit.item.as_bytes()),
-            r#type: json::kind_word(hit.kind),
+            r#type: hit.kind.word(),
             size: hit.size,
             modified: hit.modified,
             first: hit.first.name(),

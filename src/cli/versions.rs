@@ -4,7 +4,7 @@ use super::library::LibraryArgs;
 use super::path;
 use super::printer::Printer;
 use super::{Error, Outcome, json, size, time};
-use crate::index::{Compare, State, Version, versions};
+use crate::index::{Compare, Version, versions};
 use serde::Serialize;
 use spelunk_tree::{Name, Time};
 use std::ffi::OsString;
@@ -76,29 +76,19 @@ fn print(printer: &mut Printer, args: &Args, version: &Version) -> Result<(), Er
         return printer.json_line(&Object {
             schema: json::SCHEMA,
             moment: version.moment.name(),
-            state: word(version.state),
-            r#type: attr.map(|attr| json::kind_word(attr.kind)),
+            state: version.state.word(),
+            r#type: attr.map(|attr| attr.kind.word()),
             size: attr.map(|attr| attr.size),
             modified: attr.and_then(|attr| attr.modified),
             sha256: version.sha256.map(|hash| json::hex_digits(&hash)),
         });
     }
-    let mut line = format!("{}  {:7}", version.moment.name(), word(version.state));
+    let mut line = format!("{}  {:7}", version.moment.name(), version.state.word());
     if let Some(attr) = attr {
         let modified = attr.modified.map_or_else(|| "-".to_owned(), time::short);
         line.push_str(&format!("  {:>6}  {modified}", size::short(attr.size)));
     }
     printer.line(line.trim_end())
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Same => "same",
-        State::Changed => "changed",
-        State::New => "new",
-        State::Absent => "absent",
-        State::Unknown => "unknown",
-    }
 }
 
 /// A version.

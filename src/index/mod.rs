@@ -27,7 +27,7 @@ mod versions;
 pub use query::{NameTest, Query};
 pub use search::{Found, Hit};
 pub use update::{Failure, ItemStatus, Progress, Summary};
-pub use versions::{Compare, State, Version, versions};
+pub use versions::{Compare, Version, versions};
 
 use crate::library::{Backup, Client, Item, Moment};
 use rusqlite::{Connection, ErrorCode, OpenFlags};

@@ -38,6 +38,19 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// What it is called, in JSON and to users.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Same => "same",
+            State::Changed => "changed",
+            State::New => "new",
+            State::Absent => "absent",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
 /// A path in one backup.
 #[derive(Clone, Debug)]
 pub struct Version {

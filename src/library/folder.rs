@@ -1,5 +1,5 @@
 //! A folder of disk images: `DIR/<client>/.../<image>`. What lies directly in it is of a client that is called
-//! as the folder itself. An image's moment is when its file was last changed.
+//! as the folder itself. An image's moment is what its folder is called after, or when its file was last changed.
 
 use super::{Backup, Client, Item, Moment, Place, Source};
 use crate::volumes;
@@ -101,10 +101,16 @@ impl Folder {
             let key = format!("{}.{:09}/{below}", metadata.mtime(), metadata.mtime_nsec());
             let mut item = Item::new(name, key);
             item.stored_bytes = Some(metadata.blocks().saturating_mul(512));
-            let moment = Moment::of(Time::from_seconds(metadata.mtime()));
+            let changed = || Moment::of(Time::from_seconds(metadata.mtime()));
+            let moment = named_moment(&path).unwrap_or_else(changed);
             found.entry(client.clone()).or_default().entry(moment).or_default().push(item);
         }
     }
+}
+
+/// The time that the folder of an image is called after, as the library itself writes times.
+fn named_moment(image: &Path) -> Option<Moment> {
+    Moment::parse(image.parent()?.file_name()?.to_str()?)
 }
 
 /// Whether a file is a part of a VMDK, as VMware calls them (`disk-flat.vmdk`, `disk-s001.vmdk`), and the descriptor

@@ -2,7 +2,7 @@
 
 use super::*;
 use spelunk_testkit::peer::Directory;
-use spelunk_tree::{Cursor, Entry, Kind, Listed, NodeId};
+use spelunk_tree::{Cursor, Entry, Kind, Listed, NodeId, Time};
 use std::fs::{self, File};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -59,6 +59,25 @@ fn shown(tree: &dyn Tree) -> Vec<String> {
     }
     paths.sort();
     paths
+}
+
+#[test]
+fn folders_called_after_times_tell_when_their_images_were_made() {
+    let place = place(&[
+        ("alice/2026-03-04_0506/C.img", FIRST),
+        ("alice/2026-03-04/D.img", FIRST),
+        ("alice/2026-13-04_0506/E.img", SECOND),
+    ]);
+
+    let catalogue = library(&[&place]).catalogue().unwrap();
+
+    let moments: Vec<String> =
+        catalogue.clients[0].backups.iter().map(|backup| backup.moment.name()).collect();
+    let changed = |time| Moment::of(Time::from_seconds(time)).name();
+    assert_eq!(
+        moments,
+        [changed(FIRST.cast_signed()), changed(SECOND.cast_signed()), "2026-03-04_0506".to_owned()]
+    );
 }
 
 #[test]

@@ -84,6 +84,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What it is called, in JSON and to users.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::File => "file",
+            Kind::Directory => "directory",
+            Kind::Symlink => "symlink",
+            Kind::Fifo => "fifo",
+            Kind::Socket => "socket",
+            Kind::CharDevice => "char-device",
+            Kind::BlockDevice => "block-device",
+        }
+    }
+}
+
+impl Kind {
     /// All kinds, in their wire order.
     pub const ALL: [Kind; 7] = [
         Kind::File,

@@ -4,7 +4,7 @@ use crate::server::location::{Location, encode};
 use crate::server::problem::Problem;
 use crate::{escape, time};
 use serde::Serialize;
-use spelunk_tree::{Attr, Kind, Name, Time};
+use spelunk_tree::{Attr, Name, Time};
 use utoipa::ToSchema;
 
 /// DOS attributes (\[MS-FSCC\], section 2.6).
@@ -65,7 +65,7 @@ impl Attributes {
     pub fn of(attr: &Attr) -> Attributes {
         let has = |bit: u32| attr.dos_attributes.is_some_and(|bits| bits & bit != 0);
         Attributes {
-            kind: kind_word(attr.kind),
+            kind: attr.kind.word(),
             size: attr.size,
             modified: attr.modified.map(rfc3339),
             mode: attr.mode.map(|mode| format!("{mode:04o}")),
@@ -120,17 +120,4 @@ pub fn target(bytes: &[u8]) -> String {
 /// RFC 3339.
 pub fn rfc3339(value: Time) -> String {
     time::rfc3339(value)
-}
-
-/// What a kind is called.
-pub fn kind_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Symlink => "symlink",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
-        Kind::CharDevice => "char-device",
-        Kind::BlockDevice => "block-device",
-    }
 }

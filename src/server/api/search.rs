@@ -1,7 +1,7 @@
 //! Finding by name, through the index.
 
 use super::clients::not_shared;
-use super::entry::{Attributes, below, kind_word};
+use super::entry::{Attributes, below};
 use crate::index::{Hit, NameTest, Query as IndexQuery, Selection};
 use crate::library::Moment;
 use crate::server::access::{Action, Principal};
@@ -165,7 +165,7 @@ fn kind(word: &str) -> Result<Kind, Problem> {
         Kind::CharDevice,
         Kind::BlockDevice,
     ];
-    let kind = KINDS.into_iter().find(|kind| kind_word(*kind) == word);
+    let kind = KINDS.into_iter().find(|kind| kind.word() == word);
     kind.ok_or_else(|| Problem::bad_request("There is no such type").hint("file, directory, symlink, ..."))
 }
 

@@ -3,7 +3,7 @@
 use super::clients::Moment;
 use super::clients::not_shared;
 use super::entry::{Attributes, below, rfc3339};
-use crate::index::{Compare, State, Version, versions as versions_of};
+use crate::index::{Compare, Version, versions as versions_of};
 use crate::server::access::{Action, Principal};
 use crate::server::location::Location;
 use crate::server::problem::Problem;
@@ -104,20 +104,10 @@ impl PathVersion {
         PathVersion {
             path: names.fold(String::new(), |path, name| below(&path, name)),
             moment,
-            state: word(version.state),
+            state: version.state.word(),
             attributes: version.attr.as_ref().map(Attributes::of),
             sha256: version.sha256.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect()),
             error: version.error.clone().map(Problem::from),
         }
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Same => "same",
-        State::Changed => "changed",
-        State::New => "new",
-        State::Absent => "absent",
-        State::Unknown => "unknown",
     }
 }

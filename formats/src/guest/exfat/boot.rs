@@ -5,7 +5,7 @@
 use super::entry::{ENTRY_LEN, Kind};
 use crate::bytes::{add, array, count, index, le_u16, le_u32, le_u64, mul, range, u8_at};
 use crate::guest::clusters::{CLUSTER_FIRST, Layout, Width};
-use spelunk_tree::{Error, ReadAt, Result};
+use spelunk_tree::{Error, ErrorKind, ReadAt, Result};
 
 /// Bytes of the boot sector that mean anything.
 const BOOT_BYTES: usize = 512;
@@ -61,9 +61,11 @@ pub struct Boot {
 pub fn probe(volume: &dyn ReadAt) -> Result<bool> {
     match read_sector(volume, 0)? {
         Some(sector) if range(&sector, NAME_AT, NAME.len())? == NAME => Ok(true),
-        Some(_) => match backup(volume)? {
-            Some(boot) => boot.has_root(volume),
-            None => Ok(false),
+        Some(_) => match backup(volume).and_then(|boot| boot.map_or(Ok(false), |boot| boot.has_root(volume)))
+        {
+            // What cannot be read of a volume that may be another's tells nothing.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            found => found,
         },
         None => Ok(false),
     }
