@@ -161,7 +161,7 @@ fn check(attack: &Attack, lines: &[String]) {
             Expected::Lost => assert_eq!(outcome, lost, "{}", attack.name),
             Expected::Taken => assert_eq!(outcome, "taken", "{}", attack.name),
             Expected::TakenOrLost => {
-                assert!(outcome == "taken" || outcome == lost, "{}: {outcome}", attack.name)
+                assert!(outcome == "taken" || outcome == lost, "{}: {outcome}", attack.name);
             }
             Expected::Refused => assert_ne!(outcome, "taken", "{}", attack.name),
         }
