@@ -81,9 +81,8 @@ pub async fn build(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
 ) -> Result<StatusCode, Problem> {
-    if !principal.is_admin() {
-        return Err(Problem::denied("Only administrators may have everything read"));
-    }
+    // The index is of all clients.
+    principal.check(Action::Manage, &[])?;
     app.indexer.wake();
     Ok(StatusCode::ACCEPTED)
 }
