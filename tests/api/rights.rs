@@ -197,7 +197,7 @@ fn tokens_are_good_for_what_they_say_and_no_more_than_their_user() {
     let short = token(json!({ "expires_in": 3 }));
     short.get(&format!("/node/{OWN}")).ok();
 
-    // A token manages nothing, whoever made it.
+    // A token manages no users, tokens and links, whoever made it.
     let admins = server.token(&admin, &json!({}));
     admins.get(&format!("/file/{OTHER}")).ok();
     for path in ["/users", "/tokens", "/shares", "/audit"] {
@@ -205,7 +205,13 @@ fn tokens_are_good_for_what_they_say_and_no_more_than_their_user() {
     }
     admins.post("/tokens", &json!({ "name": "more", "actions": ["browse"] })).refused(403, "denied");
     admins.post("/shares", &json!({ "path": OWN, "expires_in": 60 })).refused(403, "denied");
-    admins.send("POST", "/index", None).refused(403, "denied");
+
+    // Work is had done by whoever may manage all clients, also with a token.
+    let reads = server.token(&admin, &json!({ "actions": READ }));
+    reads.send("POST", "/index", None).refused(403, "denied");
+    all.send("POST", "/index", None).refused(403, "denied");
+    let manages = server.token(&admin, &json!({ "actions": ["manage"] }));
+    manages.send("POST", "/index", None).expect(202);
 
     // What is taken away is gone at once.
     let number = alice.get("/tokens").ok().json()["tokens"]
