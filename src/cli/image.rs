@@ -49,6 +49,10 @@ pub struct ImageArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub deadline: u64,
+
+    /// How long a worker lives that nobody asks anything: [`OpenOptions::idle`].
+    #[arg(skip)]
+    pub idle: Option<Duration>,
 }
 
 /// How a directory with backups is read.
@@ -129,6 +133,7 @@ impl ImageArgs {
             show_metafiles: self.show_metafiles,
             snapshot: self.snapshot.clone(),
             deadline: Duration::from_secs(self.deadline),
+            idle: self.idle,
         }
     }
 

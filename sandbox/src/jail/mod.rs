@@ -19,7 +19,7 @@ mod namespaces;
 mod seccomp;
 mod supervisor;
 
-pub use descriptors::close_inherited;
+pub use descriptors::{close_inherited, raise_descriptor_limit};
 pub(crate) use descriptors::control;
 
 use crate::LayerReport;
