@@ -452,3 +452,14 @@ fn boot_sectors_that_are_no_tables_are_none() {
         assert!(read_bytes(&bytes, None).is_none());
     }
 }
+
+#[test]
+fn notes_on_a_table_that_is_wrong_everywhere_are_bounded() {
+    let entries: Vec<(usize, u64, u64)> = (0..128).map(|slot| (slot, 100, 200)).collect();
+    let disk = GptDisk::new(512, 4096, 128, &entries);
+
+    let found = read_bytes(&disk.bytes, None).unwrap();
+
+    assert_eq!((found.partitions.len(), found.notes.len()), (128, 64));
+    assert!(found.notes[0].contains("overlap"), "{:?}", found.notes);
+}

@@ -112,6 +112,7 @@ fn what_is_shown_of_mutated_images_is_what_independent_readers_show() {
     }
     let seconds = std::env::var("SPELUNK_FUZZ_SECONDS").map_or(10.0, |text| text.parse().unwrap());
     let case = std::env::var("SPELUNK_FUZZ_CASE").ok();
+    let mut wrong = Vec::new();
     for pair in PAIRS {
         let seed = SEEDS.iter().find(|seed| seed.name == pair.seed).expect("a seed");
         let only = case.as_ref().map(|case| case.split_once(':').unwrap());
@@ -120,11 +121,13 @@ fn what_is_shown_of_mutated_images_is_what_independent_readers_show() {
         }
         let Some(bytes) = seed.make() else { continue };
         let budget = Duration::from_secs_f64(seconds / PAIRS.len() as f64);
-        run_pair(pair, &Arc::new(bytes), only.map(|(_, number)| number.parse().unwrap()), budget);
+        wrong.extend(run_pair(pair, &Arc::new(bytes), only.map(|(_, number)| number.parse().unwrap()), budget));
     }
+    assert!(wrong.is_empty(), "{} differences: {wrong:#?}", wrong.len());
 }
 
-fn run_pair(pair: &Pair, bytes: &Arc<Vec<u8>>, only: Option<u64>, budget: Duration) {
+/// Compares mutations of one seed until the time is over; returns the differences.
+fn run_pair(pair: &Pair, bytes: &Arc<Vec<u8>>, only: Option<u64>, budget: Duration) -> Vec<String> {
     let directory = scratch(&format!("peers-{}", pair.seed));
     let place = Place::new(&directory, bytes);
     let sectors = metadata_sectors(bytes);
@@ -135,6 +138,12 @@ fn run_pair(pair: &Pair, bytes: &Arc<Vec<u8>>, only: Option<u64>, budget: Durati
     for number in only.map_or(0..=u64::MAX, |only| only..=only) {
         let patches = mutate::patches(pair.seed, number, &sectors, bytes.len());
         let compared = compare(pair.peer, &place, patches);
+        if let (Some(kept), false) = (std::env::var_os("SPELUNK_FUZZ_KEEP"), compared.differences.is_empty()) {
+            let patched = mutate::patches(pair.seed, number, &sectors, bytes.len());
+            place.set(&patched);
+            fs::copy(&place.path, Path::new(&kept).join(format!("{}-{number}.img", pair.seed))).unwrap();
+            place.restore(&patched);
+        }
         same += compared.same;
         cases += 1;
         let told = compared.differences.into_iter().map(|text| format!("{}:{number} {text}", pair.seed));
@@ -145,7 +154,7 @@ fn run_pair(pair: &Pair, bytes: &Arc<Vec<u8>>, only: Option<u64>, budget: Durati
     }
     fs::remove_dir_all(directory).unwrap();
     eprintln!("{}: {cases} cases, {same} files and directories alike", pair.seed);
-    assert!(wrong.is_empty(), "{} differences in {cases} cases: {wrong:#?}", wrong.len());
+    wrong
 }
 
 fn compare(peer: Peer, place: &Place, patches: Vec<(usize, u8)>) -> Compared {
