@@ -351,6 +351,18 @@ fn every_claim_of_the_manuals_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_claim_of_security_and_mount_names_its_test() {
+    let mut wrong = Vec::new();
+    for manual in ["SECURITY.md", "docs/mount.md"] {
+        let manual_text = text(manual);
+        let claims = manual_text.split("\n\n").filter(|part| part.starts_with("**"));
+        let silent = claims.filter(|claim| !claim.contains("\nShown by: `"));
+        wrong.extend(silent.map(|claim| format!("{manual}: {}", claim.lines().next().unwrap_or_default())));
+    }
+    assert_none(&wrong, "claims that name no test");
+}
+
+#[test]
 fn dependencies_of_a_manifest_are_found() {
     let manifest = "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\nb-c = { version = \"1\" }\n\
                     [target.'cfg(unix)'.dependencies]\nd = \"1\"\n[dev-dependencies]\ne = \"1\"\n\

@@ -24,6 +24,10 @@ const SHELL_DESCRIPTORS: u64 = 1024;
 /// Mounts that are made and ended one after the other, unless `SPELUNK_MOUNT_CYCLES` says otherwise.
 const CYCLES: usize = 1000;
 
+/// After so many mounts, everything that is made once is made; what the following ones may leave of memory.
+const CYCLES_WARM: usize = 100;
+const GROWTH_MAX: u64 = 64 << 20;
+
 /// A small ext4 image.
 fn ext4(directory: &Path) -> Option<PathBuf> {
     if !skip::unless_found(&["mkfs.ext4"]) {
@@ -132,6 +136,39 @@ pub fn hung_disk() {
     assert!(tree.lookup(again, &name("hello.txt")).is_ok(), "no other worker has come");
 }
 
+/// The supervisor does nothing any more: it is killed, and its worker with it.
+pub fn stopped_supervisor() {
+    let directory = Directory::new().expect("a directory");
+    let Some(path) = ext4(directory.path()) else { return };
+    let disk = open_patiently(&path);
+    let processes = process::descendants(std::process::id());
+    let worker = disk.worker_pid().expect("a worker");
+    let supervisor = processes.iter().find(|pid| **pid != worker).copied();
+    let supervisor = supervisor.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("a supervisor");
+    kill_process(supervisor, Signal::STOP).expect("it is stopped");
+
+    let started = Instant::now();
+    drop(disk);
+
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let end = Instant::now() + Duration::from_secs(10);
+    while processes.iter().any(|pid| process::is_running(*pid)) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(processes.iter().all(|pid| !process::is_running(*pid)), "processes are left");
+}
+
+/// Of a snapshot that cannot be.
+pub fn snapshot_name() {
+    let directory = Directory::new().expect("a directory");
+    let Some(path) = ext4(directory.path()) else { return };
+    let options = OpenOptions { snapshot: Some("x".repeat(2000)), ..OpenOptions::default() };
+
+    let error = Disk::open(&path, &options).map(drop).expect_err("there is no such snapshot");
+
+    assert_eq!(error.kind(), ErrorKind::Limit);
+}
+
 /// No descriptor is left for the channels to a worker, at any of the places where they are made.
 pub fn no_descriptors() {
     let directory = Directory::new().expect("a directory");
@@ -162,8 +199,8 @@ pub fn cycle(images: &[PathBuf]) {
     let count =
         std::env::var("SPELUNK_MOUNT_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(CYCLES);
     let directory = Directory::new().expect("a directory");
-    let mut after_first = None;
-    for _ in 0..count {
+    let (mut after_first, mut warm) = (None, u64::MAX);
+    for number in 0..count {
         let disk = open(&images[0]).expect("the disk opens");
         let tree = disk.tree(0).expect("a tree");
         let point = MountPoint::new(directory.path()).expect("a mount point");
@@ -179,12 +216,16 @@ pub fn cycle(images: &[PathBuf]) {
         // The first one may leave what is there once for all.
         let first = *after_first.get_or_insert(now);
         assert!(now.descriptors <= first.descriptors, "{now:?}, {first:?} after the first mount");
+        if number == CYCLES_WARM {
+            warm = now.bytes;
+        }
         // Threads end when they see that they are not needed.
         assert!(now.threads <= first.threads + 8, "{now:?}, {first:?} after the first mount");
     }
     let children = process::descendants(std::process::id());
-    assert_eq!(children, [], "processes are left");
-    println!("{count} mounts, {:?}", Held::now());
+    assert_eq!(children, [0; 0], "processes are left");
+    println!("{count} mounts, {:?}, {warm} bytes after some", Held::now());
+    assert!(Held::now().bytes < warm.saturating_add(GROWTH_MAX), "memory is left");
 }
 
 /// What this process holds of the system.
@@ -192,12 +233,13 @@ pub fn cycle(images: &[PathBuf]) {
 struct Held {
     descriptors: usize,
     threads: usize,
+    bytes: u64,
 }
 
 impl Held {
     fn now() -> Held {
         let threads = fs::read_dir("/proc/self/task").expect("a list of threads").count();
-        Held { descriptors: measure::own_descriptors(), threads }
+        Held { descriptors: measure::own_descriptors(), threads, bytes: measure::own_anonymous() }
     }
 }
 

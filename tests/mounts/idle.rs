@@ -39,7 +39,7 @@ fn idle_worker_is_ended_and_the_next_walk_is_the_same() {
     other.unmount().expect("the mount ends");
 
     assert!(!workers.is_empty(), "there was no worker to end");
-    assert_eq!(idle_workers, [], "the idle worker lives on");
+    assert_eq!(idle_workers, [0; 0], "the idle worker lives on");
     assert!(idle_descriptors < descriptors, "{idle_descriptors} descriptors, {descriptors} before");
     assert!(!again.is_empty() && again != workers, "no new worker answers");
     assert_eq!(walk, truth);

@@ -164,7 +164,7 @@ fn mount_ends_by_sigint() {
 }
 
 /// Mounts, ends the mount so, and looks for what stays behind.
-fn ends_cleanly(image: &std::path::Path, how: &str, end: impl Fn(&std::path::Path, Pid)) {
+fn ends_cleanly(image: &Path, how: &str, end: impl Fn(&Path, Pid)) {
     let mut mount = mount_foreground(image, &[]).expect("the image can be mounted");
     let server = mount.server().expect("a server in the foreground");
     let family = process::descendants(server);

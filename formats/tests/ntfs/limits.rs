@@ -2,7 +2,7 @@
 
 use crate::file::{Image, Memory, open_at};
 use spelunk_testkit::{peer::Directory, skip, tool};
-use spelunk_tree::{Cursor, Error, ErrorKind, Name, Result, Tree};
+use spelunk_tree::{Cursor, Error, ErrorKind, Listed, Name, Result, Tree};
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -113,6 +113,47 @@ fn file_of_more_bytes_than_sizes_can_count_is_corrupt() {
 }
 
 #[test]
+fn values_of_more_bytes_than_they_may_have_are_over_the_limit() {
+    let Some(image) = volume() else { return };
+    let data = attribute(&image, file_record(&image), DATA);
+    // What is the file's data becomes its list of attributes, its reparse point, its extended attributes.
+    for attribute_type in [0x20_u32, 0xC0, 0xE0] {
+        let mut image = image.clone();
+        image[data..data + 4].copy_from_slice(&attribute_type.to_le_bytes());
+        for at in [0x28, 0x30, 0x38] {
+            image[data + at..data + at + 8].copy_from_slice(&(300_u64 << 10).to_le_bytes());
+        }
+        let tree = open(image).unwrap();
+        let page = tree.list(tree.root(), Cursor::START, 100).unwrap();
+        let kinds = page.entries.iter().flat_map(|listed| match listed {
+            Listed::Broken { error, .. } => vec![error.kind()],
+            Listed::Entry { entry, .. } => {
+                let xattrs = tree.xattrs(entry.node).map(drop);
+                let target = tree.link_target(entry.node).map(drop);
+                [xattrs, target].into_iter().filter_map(|result| Some(result.err()?.kind())).collect()
+            }
+        });
+
+        assert!(kinds.clone().any(|kind| kind == ErrorKind::Limit), "{attribute_type:x}: {:?}", kinds.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn file_compressed_in_units_over_the_largest_is_not_read() {
+    let Some(mut image) = volume() else { return };
+    let data = attribute(&image, file_record(&image), DATA);
+    image[data + 0x0C] = 1;
+    // 4 KiB times 2^12.
+    image[data + 0x22] = 12;
+    let tree = open(image).unwrap();
+
+    let found = tree.lookup(tree.root(), &Name::new(*b"file").unwrap()).unwrap();
+    let read = tree.read(found.node, None, 0, &mut [0; 100]);
+
+    assert_kind(&read.unwrap_err(), ErrorKind::Unsupported, "units of an unknown size");
+}
+
+#[test]
 fn table_of_upper_case_over_its_size_is_replaced_by_unicodes() {
     let Some(image) = volume() else { return };
     let data = attribute(&image, UPCASE, DATA);
@@ -137,4 +178,37 @@ fn free_space_is_counted_of_volumes_whose_bitmap_is_small_alone() {
 
     assert!(free_of(1 << 30).is_some());
     assert_eq!(free_of(70 << 30), None);
+}
+
+/// The volume with a catalog of shadow copies of one block, which goes on at `next`.
+fn with_catalog(image: &[u8], next: u64) -> Arc<dyn Tree> {
+    const SIGNATURE: [u8; 16] =
+        [0x6B, 0x87, 0x08, 0x38, 0x76, 0xC1, 0x48, 0x4E, 0xB7, 0xAE, 0x04, 0x04, 0x6E, 0x6C, 0xC7, 0x52];
+    let mut image = image.to_vec();
+    for (at, kind, link_at, link) in [(0x1E00, 1_u32, 0x30, CATALOG as u64), (CATALOG, 2, 0x28, next)] {
+        image[at..at + 16].copy_from_slice(&SIGNATURE);
+        image[at + 0x14..at + 0x18].copy_from_slice(&kind.to_le_bytes());
+        image[at + link_at..at + link_at + 8].copy_from_slice(&link.to_le_bytes());
+    }
+    for entry in 1..101 {
+        image[CATALOG + entry * 128] = 2;
+    }
+    open(image).unwrap()
+}
+
+/// Where nothing else is.
+const CATALOG: usize = 5 << 19;
+
+#[test]
+fn shadow_copies_are_named_up_to_a_count_and_a_catalog_without_end_is_noted() {
+    let Some(image) = volume() else { return };
+    let copies = |tree: Arc<dyn Tree>| -> Vec<String> {
+        let notes = tree.info().notes.iter();
+        notes.filter(|note| note.contains("shadow cop")).cloned().collect()
+    };
+
+    assert_eq!(copies(with_catalog(&image, 0)).len(), 64);
+    let endless = copies(with_catalog(&image, CATALOG as u64));
+    assert_eq!(endless.len(), 1);
+    assert!(endless[0].contains("more than 16 blocks"), "{endless:?}");
 }
