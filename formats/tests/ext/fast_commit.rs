@@ -203,5 +203,5 @@ fn by_path(lines: &[String]) -> BTreeMap<String, Vec<String>> {
 #[test]
 fn fast_commits_are_replayed_as_by_the_kernel() {
     crash("1 KiB blocks", "-b 1024", 1, 20);
-    crash("4 KiB blocks", "-b 4096 -J size=8", 2, 20);
+    crash("4 KiB blocks", "-b 4096 -J size=8,fast_commit_size=1024", 2, 20);
 }
