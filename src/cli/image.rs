@@ -70,6 +70,10 @@ pub struct OpenArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     deadline: u64,
+
+    /// How long a worker lives that nobody asks anything: [`OpenOptions::idle`].
+    #[arg(skip)]
+    pub idle: Option<Duration>,
 }
 
 impl OpenArgs {
@@ -79,6 +83,7 @@ impl OpenArgs {
             code_page: self.code_page,
             time_zone: self.time_zone.clone(),
             deadline: Duration::from_secs(self.deadline),
+            idle: self.idle,
             ..OpenOptions::default()
         }
     }

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// Show an image as a directory
 #[derive(clap::Args)]
@@ -48,6 +49,11 @@ pub struct Args {
     /// Mount options, with commas between them
     #[arg(short = 'o', long = "options", value_name = "OPTIONS")]
     options: Vec<String>,
+
+    /// End the jailed worker after so long without a request; the next one starts another, unseen. 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "library",
+          value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    idle: u64,
 
     /// Stay in the foreground until the mount ends; Ctrl-C ends it
     #[arg(short = 'f', long)]
@@ -84,6 +90,9 @@ fn serve(args: &Args, ready: impl FnOnce() -> std::io::Result<()>) -> Result<Out
     let point = MountPoint::new(&args.directory).map_err(explain_obstacle)?;
     let mut image = args.image.clone();
     image.show_metafiles |= shows_metafiles;
+    // A library closes the backups that nobody looks at by itself.
+    let is_ended = args.idle > 0 && !image.library;
+    image.open.idle = is_ended.then(|| Duration::from_secs(args.idle));
     let view = if image.library { image.open_library()? } else { view(&image, image.open_disk()?)? };
     // From here on a signal waits for the mount, and then ends it.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])

@@ -44,4 +44,6 @@ const TESTS: &[(&str, fn())] = &[
     ("presenters::mount_of_forged_trees_lives_and_serves_others", presenters::mounted),
     ("resources::two_hundred_disks_are_open_at_once_and_leave_nothing", resources::many_disks),
     ("resources::mounts_made_again_and_again_leave_no_descriptor", resources::mount_cycles),
+    ("resources::hung_disk_delays_nobody_but_who_asks_it", resources::hung_disk),
+    ("resources::window_that_cannot_be_made_is_an_error", resources::no_descriptors),
 ];

@@ -12,6 +12,7 @@ mod differential;
 #[path = "../images/mod.rs"]
 mod images;
 mod mutate;
+mod peers;
 mod seeds;
 mod walker;
 

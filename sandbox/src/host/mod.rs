@@ -1,6 +1,7 @@
 //! The host's side: starts workers, asks them, and reads what they say is plain.
 
 mod files_ahead;
+mod idle;
 mod image;
 mod keeper;
 pub(crate) mod line;
@@ -43,6 +44,9 @@ pub struct OpenOptions {
     pub time_zone: TimeZone,
     /// How long one request may take before the worker is given up.
     pub deadline: Duration,
+    /// End the worker when it was not asked anything for so long: the next request starts another one, unseen.
+    /// `None`: it lives as long as the disk is open.
+    pub idle: Option<Duration>,
 }
 
 impl Default for OpenOptions {
@@ -53,6 +57,7 @@ impl Default for OpenOptions {
             code_page: CodePage::default(),
             time_zone: TimeZone::default(),
             deadline: Duration::from_secs(30),
+            idle: None,
         }
     }
 }
@@ -66,7 +71,7 @@ pub struct Stats {
     pub bytes_read: u64,
     /// Bytes of files that the worker decoded.
     pub bytes_decoded: u64,
-    /// Workers that were started in place of one that was lost.
+    /// Workers that were started in place of one that was lost, or ended because nobody needed it.
     pub restarts: u64,
 }
 
