@@ -125,12 +125,18 @@ fn of_the_presenters_webdav_alone_is_asynchronous() {
 
 #[test]
 fn the_jail_passes_no_parser_on() {
-    // What the host does itself of a file backup's metadata: it finds where they begin, and holds what they say.
-    const ALLOWED: &str = "pub use spelunk_formats::backup::urbackup::{HEAD_BYTES, Metadata, Stream, TAIL_BYTES_MAX, tail_offset};";
+    const ALLOWED: [&str; 2] = [
+        // What the host does itself of a file backup's metadata: it finds where they begin, and holds what they say.
+        "pub use spelunk_formats::backup::urbackup::{HEAD_BYTES, Metadata, Stream, TAIL_BYTES_MAX, tail_offset};",
+        // Values of options.
+        "pub use spelunk_formats::guest::{CodePage, TimeZone};",
+    ];
     let mut wrong = Vec::new();
     for (path, source) in sources().iter().filter(|(path, _)| path.starts_with("sandbox/src")) {
         let lines = source.lines().map(str::trim).filter(|line| line.starts_with("pub use spelunk_formats"));
-        wrong.extend(lines.filter(|line| *line != ALLOWED).map(|line| format!("{}: {line}", path.display())));
+        wrong.extend(
+            lines.filter(|line| !ALLOWED.contains(line)).map(|line| format!("{}: {line}", path.display())),
+        );
     }
     assert_none(&wrong, "parsers that the program could name");
 }

@@ -41,7 +41,8 @@ impl Composition {
                 return Err(Error::internal(format!("a composition cannot hold {name:?}")));
             }
         }
-        let attr = |(_, tree): &Part| tree.as_ref().map_err(Clone::clone).and_then(|tree| tree.attr(tree.root()));
+        let attr =
+            |(_, tree): &Part| tree.as_ref().map_err(Clone::clone).and_then(|tree| tree.attr(tree.root()));
         let roots = parts.iter().map(attr).collect();
         Ok(Composition { info: info_of_all(&parts), root: NodeId::new(1)?, parts, roots })
     }
@@ -60,7 +61,8 @@ impl Composition {
     fn entry(&self, index: usize) -> Result<Entry> {
         let (name, tree) = self.parts.get(index).ok_or_else(|| Error::not_found("no such volume"))?;
         let tree = tree.as_ref().map_err(Clone::clone)?;
-        let attr = self.roots.get(index).cloned().unwrap_or_else(|| Err(Error::not_found("no such volume")))?;
+        let attr =
+            self.roots.get(index).cloned().unwrap_or_else(|| Err(Error::not_found("no such volume")))?;
         Ok(Entry { name: name.clone(), node: tree.root().in_part(part_number(index)?), attr })
     }
 
@@ -111,7 +113,9 @@ impl Tree for Composition {
 
     fn attr(&self, node: NodeId) -> Result<Attr> {
         match self.part(node)? {
-            Some((tree, own)) if own == tree.root() => self.entry(usize::from(node.part()) - 1).map(|entry| entry.attr),
+            Some((tree, own)) if own == tree.root() => {
+                self.entry(usize::from(node.part()) - 1).map(|entry| entry.attr)
+            }
             Some((tree, own)) => tree.attr(own),
             None => Ok(Attr { xattrs: Xattrs::None, ..Attr::new(Kind::Directory) }),
         }

@@ -42,6 +42,11 @@ pub use host::{Detail, Disk, MetadataWorker, OpenOptions, Stats};
 pub use jail::{close_inherited, raise_descriptor_limit};
 pub use worker::{WORKER_COMMAND, worker_main};
 
+/// What a guest leaves unsaid and an option says: values, no parser.
+pub mod unsaid {
+    pub use spelunk_formats::guest::{CodePage, TimeZone};
+}
+
 /// Metadata of UrBackup's file backups, as [`MetadataWorker`] tells them; not their parser, which is for the jail.
 pub mod urbackup {
     pub use spelunk_formats::backup::urbackup::{HEAD_BYTES, Metadata, Stream, TAIL_BYTES_MAX, tail_offset};

@@ -1,15 +1,13 @@
 //! `spelunk serve`: the library in a browser, over WebDAV, and as an API.
 
-use super::image::PlaceArgs;
+use super::image::{OpenArgs, PlaceArgs};
 use super::{Error, Outcome, error};
 use crate::server::{Config, Server, Tls};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use spelunk_sandbox::OpenOptions;
 use spelunk_tree::Error as TreeError;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Show backups in a browser, over WebDAV, and as an API
 #[derive(clap::Args)]
@@ -66,10 +64,8 @@ pub struct Args {
     #[arg(long)]
     no_index: bool,
 
-    /// Give a request up when the jailed worker does not answer it in time
-    #[arg(long, value_name = "SECONDS", default_value_t = 30,
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    deadline: u64,
+    #[command(flatten)]
+    open: OpenArgs,
 }
 
 /// Runs the command.
@@ -89,7 +85,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     }
     let config = Config {
         places: args.libraries.iter().map(|path| args.place.place(path)).collect(),
-        options: OpenOptions { deadline: Duration::from_secs(args.deadline), ..OpenOptions::default() },
+        options: args.open.options(),
         listen: args.listen,
         data: args.data.clone().map_or_else(default_data, Ok)?,
         keeps_index: !args.no_index,

@@ -12,6 +12,7 @@ mod manifest;
 mod mount;
 mod ntfs;
 mod program;
+mod stats;
 pub mod urbackup;
 mod urbackup_databases;
 mod user;

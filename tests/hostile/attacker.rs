@@ -143,10 +143,7 @@ pub const ATTACKS: &[Attack] = &[
         expected: Expected::TakenOrLost,
         ..taken("window-changes-all-the-time", Verb::List, |_| Act::Scribbling)
     },
-    Attack {
-        expected: Expected::TakenOrLost,
-        ..taken("window-hollow", Verb::List, |_| Act::Hollow)
-    },
+    Attack { expected: Expected::TakenOrLost, ..taken("window-hollow", Verb::List, |_| Act::Hollow) },
     // Names, ids, kinds.
     lost("name-slash", Verb::List, |_| named(b"a/b")),
     lost("name-absolute", Verb::List, |_| named(b"/etc/passwd")),

@@ -68,8 +68,7 @@ pub fn many_disks() {
     spelunk_sandbox::raise_descriptor_limit();
     let descriptors = measure::own_descriptors();
 
-    let disks: Vec<_> =
-        images.iter().cycle().take(DISKS).map(|path| open_patiently(path)).collect();
+    let disks: Vec<_> = images.iter().cycle().take(DISKS).map(|path| open_patiently(path)).collect();
     let workers: Vec<u32> = disks.iter().map(|disk| disk.worker_pid().expect("a worker")).collect();
     for disk in &disks {
         let tree = disk.tree(0).expect("a tree");
@@ -116,7 +115,8 @@ pub fn hung_disk() {
     kill_process(worker.expect("a worker"), Signal::STOP).expect("it is stopped");
 
     std::thread::scope(|scope| {
-        let asker = scope.spawn(|| tree.list(tree.lookup(tree.root(), &name("hung"))?.node, Cursor::START, 10));
+        let asker =
+            scope.spawn(|| tree.list(tree.lookup(tree.root(), &name("hung"))?.node, Cursor::START, 10));
         let started = Instant::now();
         let page = tree.list(tree.root(), Cursor::START, 10).expect("a listing of both");
         assert!(page.entries.iter().all(|listed| matches!(listed, Listed::Entry { .. })), "{page:?}");

@@ -182,7 +182,8 @@ fn debugfs(walked: &Walked, image: &Path) -> Compared {
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir(&directory).unwrap();
     let mut script = String::new();
-    let asked = || walked.known.iter().filter(|(_, known)| matches!(known.attr.kind, Kind::File | Kind::Directory));
+    let asked =
+        || walked.known.iter().filter(|(_, known)| matches!(known.attr.kind, Kind::File | Kind::Directory));
     for (index, (_, known)) in asked().enumerate() {
         let inode = known.node.own().get();
         script += &match known.attr.kind {

@@ -21,6 +21,7 @@ pub use metadata::{Detail, MetadataWorker};
 
 use link::Link;
 use remote_tree::RemoteTree;
+use spelunk_formats::guest::{CodePage, TimeZone};
 use spelunk_tree::{DiskInfo, Result, Tree};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,10 @@ pub struct OpenOptions {
     /// Open the image as this one of the snapshots in it was (QCOW2), by its id or else its name; at most
     /// [`SNAPSHOT_BYTES_MAX`] bytes.
     pub snapshot: Option<String>,
+    /// Of names that a guest stores as bytes of an unknown code page (FAT's short ones).
+    pub code_page: CodePage,
+    /// Of times that a guest stores without their zone (FAT's).
+    pub time_zone: TimeZone,
     /// How long one request may take before the worker is given up.
     pub deadline: Duration,
     /// End the worker when it was not asked anything for so long: the next request starts another one, unseen.
@@ -46,7 +51,14 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> OpenOptions {
-        OpenOptions { show_metafiles: false, snapshot: None, deadline: Duration::from_secs(30), idle: None }
+        OpenOptions {
+            show_metafiles: false,
+            snapshot: None,
+            code_page: CodePage::default(),
+            time_zone: TimeZone::default(),
+            deadline: Duration::from_secs(30),
+            idle: None,
+        }
     }
 }
 
