@@ -4,6 +4,7 @@
 //! itself, or something else), because that decides the exit code, and what the user may do about it.
 
 use super::escape;
+use crate::library::is_about_password;
 use spelunk_tree::ErrorKind;
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -58,7 +59,8 @@ impl Error {
 
     /// The image (or its chain) could not be opened.
     pub fn image(error: spelunk_tree::Error) -> Error {
-        let hint = image_hint(error.kind());
+        let hint =
+            if is_about_password(&error) { Some(PASSWORD_HINT.into()) } else { image_hint(error.kind()) };
         Error { cause: Cause::Image(error), hint }
     }
 
@@ -170,6 +172,9 @@ pub fn describe(error: &spelunk_tree::Error) -> String {
         _ => format!("{phrase}: {text}"),
     }
 }
+
+/// What to do about a password that is missing or wrong.
+const PASSWORD_HINT: &str = "--store-password-file names a file with it; or set SPELUNK_STORE_PASSWORD";
 
 fn image_hint(kind: ErrorKind) -> Option<Cow<'static, str>> {
     match kind {
