@@ -4,7 +4,7 @@
 //! itself, or something else), because that decides the exit code, and what the user may do about it.
 
 use super::escape;
-use crate::library::is_about_password;
+use crate::library::{PASSWORD_HINT, is_about_password};
 use spelunk_tree::ErrorKind;
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -172,9 +172,6 @@ pub fn describe(error: &spelunk_tree::Error) -> String {
         _ => format!("{phrase}: {text}"),
     }
 }
-
-/// What to do about a password that is missing or wrong.
-const PASSWORD_HINT: &str = "--store-password-file names a file with it; or set SPELUNK_STORE_PASSWORD";
 
 fn image_hint(kind: ErrorKind) -> Option<Cow<'static, str>> {
     match kind {

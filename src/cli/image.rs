@@ -145,6 +145,8 @@ impl ImageArgs {
     pub fn library(&self) -> Result<Arc<Library>, Error> {
         let place = self.place.place(&self.image);
         let library = Library::open(&[place], self.options()).map_err(Error::image)?;
+        // What hides all that there is, such as a password that is missing, is told before anything is shown.
+        library.catalogue().map_err(Error::image)?;
         library.notes().iter().for_each(|note| say(&format!("spelunk: note: {}", message(note))));
         Ok(library)
     }

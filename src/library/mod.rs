@@ -22,7 +22,7 @@ mod tree;
 mod urbackup;
 
 pub use moment::Moment;
-pub use password::Password;
+pub use password::{PASSWORD_HINT, Password};
 
 use crate::escape::escape;
 use slots::Slots;

@@ -7,6 +7,10 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// What to do about a password that is missing or wrong.
+pub const PASSWORD_HINT: &str =
+    "--store-password-file names a file with the password; or set SPELUNK_STORE_PASSWORD";
+
 /// Bytes of a file with a password: enough for any.
 const PASSWORD_FILE_BYTES_MAX: u64 = 64 * 1024;
 

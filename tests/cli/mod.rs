@@ -12,6 +12,8 @@ mod manifest;
 mod mount;
 mod ntfs;
 mod program;
+mod restic;
+mod store;
 pub mod urbackup;
 mod urbackup_databases;
 mod user;

@@ -32,7 +32,7 @@ mod tree;
 
 pub(super) use key::WRONG_PASSWORD;
 
-use super::password::Password;
+use super::password::{PASSWORD_HINT, Password};
 use super::{Backup, Client, Details, Item, Moment, Place, Source};
 use files::{Files, Folder};
 use id::Id;
@@ -53,9 +53,8 @@ pub(super) const NO_PASSWORD: &str = "the repository is encrypted, and no passwo
 pub(super) struct Restic {
     path: PathBuf,
     password: Option<Password>,
-    /// Whether there may be no repository, or one that cannot be opened, beside other backups: what is wrong is then
-    /// told in a note.
-    is_beside_others: bool,
+    /// Whether there may be no repository yet.
+    may_be_absent: bool,
     access: Mutex<Access>,
     snapshots: Mutex<HashMap<Id, Option<Arc<Snapshot>>>>,
 }
@@ -96,8 +95,8 @@ pub(super) fn open(place: &Place) -> Result<Vec<Box<dyn Source>>> {
 }
 
 impl Restic {
-    pub(super) fn new(path: PathBuf, password: Option<Password>, is_beside_others: bool) -> Restic {
-        Restic { path, password, is_beside_others, access: Mutex::default(), snapshots: Mutex::default() }
+    pub(super) fn new(path: PathBuf, password: Option<Password>, may_be_absent: bool) -> Restic {
+        Restic { path, password, may_be_absent, access: Mutex::default(), snapshots: Mutex::default() }
     }
 
     /// Opens the repository's key, once.
@@ -180,7 +179,7 @@ impl Restic {
     }
 
     fn is_absent(&self) -> bool {
-        self.is_beside_others && !files::is_repository(&self.path)
+        self.may_be_absent && !files::is_repository(&self.path)
     }
 }
 
@@ -198,16 +197,13 @@ impl Source for Restic {
         }
         match self.snapshots() {
             Ok(_) => self.damage(),
-            Err(error) if self.is_beside_others => {
+            Err(error) => {
                 let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-                Some(format!(
-                    "the file backups in {} are not shown: {}",
-                    self.path.display(),
-                    causes.join(": ")
-                ))
+                let (path, causes) = (self.path.display(), causes.join(": "));
+                let hint = if super::is_about_password(&error) { PASSWORD_HINT } else { "" };
+                let note = format!("the file backups in {path} are not shown: {causes}; {hint}");
+                Some(note.trim_end_matches("; ").to_owned())
             }
-            // Whoever looks is told.
-            Err(_) => None,
         }
     }
 
