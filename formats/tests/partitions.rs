@@ -479,10 +479,12 @@ impl ParentSource for NoParents {
 
 #[test]
 fn more_partitions_than_may_be_shown_are_counted_in_a_note() {
-    let entries: Vec<(usize, u64, u64)> = (0..300).map(|slot| (slot, 200 + slot as u64, 200 + slot as u64)).collect();
+    let entries: Vec<(usize, u64, u64)> =
+        (0..300).map(|slot| (slot, 200 + slot as u64, 200 + slot as u64)).collect();
     let disk = GptDisk::new(512, 4096, 300, &entries);
 
-    let info = disk::open(Arc::new(MemoryImage(disk.bytes)), &mut NoParents, &Options::default()).unwrap().info;
+    let info =
+        disk::open(Arc::new(MemoryImage(disk.bytes)), &mut NoParents, &Options::default()).unwrap().info;
 
     assert_eq!(info.volumes.len(), 254);
     assert_eq!(info.notes, ["46 more partitions are not shown"]);

@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn path_of_too_many_names_is_over_the_limit() {
-        let climbing = |names: usize| found(&format!("{}etc/fstab", "etc/../".repeat(names / 2)), Links::Follow);
+        let climbing =
+            |names: usize| found(&format!("{}etc/fstab", "etc/../".repeat(names / 2)), Links::Follow);
 
         assert_eq!(climbing(COMPONENTS_MAX - 2), Ok(3));
         assert_eq!(climbing(COMPONENTS_MAX), Err(ErrorKind::Limit));

@@ -91,8 +91,7 @@ impl<'a> Line<'a> {
 
     fn text(&self) -> String {
         let bytes = self.stored_bytes.or(self.more.as_ref().and_then(|more| more.backup_bytes));
-        let mut text =
-            format!("{:>8}  {}", bytes.map(size::short).unwrap_or_default(), escape(&self.path));
+        let mut text = format!("{:>8}  {}", bytes.map(size::short).unwrap_or_default(), escape(&self.path));
         if let Some(more) = &self.more {
             let increment = more.increment;
             text += &if increment == 0 { "  full".to_owned() } else { format!("  incremental {increment}") };

@@ -182,7 +182,9 @@ fn names_of_folders_and_in_searches_are_tame_and_whole_in_json() {
         for object in as_json.objects() {
             let path = match object.get("path") {
                 Some(_) => field_bytes(&object, "path"),
-                None => [field_bytes(&object, "client"), b"/".to_vec(), field_bytes(&object, "item")].concat(),
+                None => {
+                    [field_bytes(&object, "client"), b"/".to_vec(), field_bytes(&object, "item")].concat()
+                }
             };
             assert!(path.starts_with(client.as_bytes()), "{command:?}: {}", path.escape_ascii());
             assert!(holds(&path, item.as_bytes()), "{command:?}: {}", path.escape_ascii());
@@ -191,7 +193,13 @@ fn names_of_folders_and_in_searches_are_tame_and_whole_in_json() {
             let found: BTreeSet<Vec<u8>> = as_json
                 .objects()
                 .iter()
-                .map(|object| field_bytes(object, "path").rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec())
+                .map(|object| {
+                    field_bytes(object, "path")
+                        .rsplit(|byte| *byte == b'/')
+                        .next()
+                        .unwrap_or_default()
+                        .to_vec()
+                })
                 .collect();
             assert!(names.iter().all(|name| found.contains(name)), "names are missing");
         }

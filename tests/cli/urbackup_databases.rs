@@ -363,7 +363,10 @@ const SPOILT: &[(&str, Spoil)] = &[
     }),
     ("a schema without end", |path| {
         let column = "x".repeat(100_000);
-        run_sql(path, &format!("DROP TABLE clients; CREATE TABLE clients (id INTEGER, name TEXT, {column} TEXT);"));
+        run_sql(
+            path,
+            &format!("DROP TABLE clients; CREATE TABLE clients (id INTEGER, name TEXT, {column} TEXT);"),
+        );
     }),
     ("no table", |path| run_sql(path, "DROP TABLE assoc_images;")),
     ("no column", |path| run_sql(path, "ALTER TABLE backups DROP COLUMN synctime;")),

@@ -286,7 +286,12 @@ pub fn crafted() {
         let seen = visit(&name(path), path);
         println!("{}", seen.line(&name(path)));
         // What is behind a hostile log may be anything, what others made is sound.
-        assert!(seen.errors.is_empty() || name(path).starts_with("log-"), "{}: {:?}", name(path), seen.errors);
+        assert!(
+            seen.errors.is_empty() || name(path).starts_with("log-"),
+            "{}: {:?}",
+            name(path),
+            seen.errors
+        );
         total.add(seen);
     }
     total.check();

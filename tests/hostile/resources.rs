@@ -144,7 +144,8 @@ pub fn stopped_supervisor() {
     let processes = process::descendants(std::process::id());
     let worker = disk.worker_pid().expect("a worker");
     let supervisor = processes.iter().find(|pid| **pid != worker).copied();
-    let supervisor = supervisor.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("a supervisor");
+    let supervisor =
+        supervisor.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("a supervisor");
     kill_process(supervisor, Signal::STOP).expect("it is stopped");
 
     let started = Instant::now();

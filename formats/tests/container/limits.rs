@@ -62,7 +62,8 @@ fn vhd_locator_of_endless_length_is_read_up_to_the_longest_path() {
     put(&mut bytes, 512 + 584, &u32::MAX.to_be_bytes());
     seal_vhd(&mut bytes[512..1536], 36);
 
-    let opened = open_with(Image::memory(bytes.clone()), Parents::of([Image::memory(parent.build())])).unwrap();
+    let opened =
+        open_with(Image::memory(bytes.clone()), Parents::of([Image::memory(parent.build())])).unwrap();
     assert!(opened.all().unwrap() == child.disk, "the id decides");
     // Named by a part of the path, or by the other name in the header; never by all of it.
     let error = open(bytes).err().unwrap();
@@ -164,7 +165,9 @@ fn vdi_of_blocks_over_the_largest_is_corrupt() {
 #[test]
 fn vmdk_type_is_shown_up_to_its_longest() {
     let name = format!("fullDevice{}", "x".repeat(1000));
-    let text = format!("# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"{name}\"\nRW 8 ZERO\n");
+    let text = format!(
+        "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"{name}\"\nRW 8 ZERO\n"
+    );
     let opened = open(text.into_bytes()).unwrap();
 
     assert_eq!(opened.disk.layers[0].variant.matches('x').count(), 30, "{}", opened.disk.layers[0].variant);
@@ -217,7 +220,9 @@ fn qcow2_snapshots_over_their_limits_are_told_and_refused() {
     let whole = std::fs::read(&path).unwrap();
     let table = u64::from_be_bytes(whole[64..72].try_into().unwrap()) as usize;
     let notes = || open_path(&path).unwrap().disk.layers[0].notes.clone();
-    let snapshot = |wanted| container::open_at(Arc::new(Image::file(Path::new(&path))), Some(wanted), &mut Parents::default());
+    let snapshot = |wanted| {
+        container::open_at(Arc::new(Image::file(Path::new(&path))), Some(wanted), &mut Parents::default())
+    };
 
     let all = notes();
     assert_eq!((all.len(), all[32].as_str()), (33, "4 more internal snapshots"));

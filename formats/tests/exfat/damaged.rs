@@ -201,6 +201,10 @@ fn sectors_and_clusters_over_the_largest_are_corrupt() {
         // Without a backup that could stand in for it.
         volume.0[12 * 512..24 * 512].fill(0);
 
-        assert_eq!(volume.try_open().err().unwrap().kind(), ErrorKind::Corrupt, "{sector_shift} {cluster_shift}");
+        assert_eq!(
+            volume.try_open().err().unwrap().kind(),
+            ErrorKind::Corrupt,
+            "{sector_shift} {cluster_shift}"
+        );
     }
 }

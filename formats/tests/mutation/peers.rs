@@ -121,7 +121,12 @@ fn what_is_shown_of_mutated_images_is_what_independent_readers_show() {
         }
         let Some(bytes) = seed.make() else { continue };
         let budget = Duration::from_secs_f64(seconds / PAIRS.len() as f64);
-        wrong.extend(run_pair(pair, &Arc::new(bytes), only.map(|(_, number)| number.parse().unwrap()), budget));
+        wrong.extend(run_pair(
+            pair,
+            &Arc::new(bytes),
+            only.map(|(_, number)| number.parse().unwrap()),
+            budget,
+        ));
     }
     assert!(wrong.is_empty(), "{} differences: {wrong:#?}", wrong.len());
 }

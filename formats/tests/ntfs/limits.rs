@@ -55,7 +55,11 @@ fn attribute(image: &[u8], record: usize, wanted: u32) -> usize {
 /// The record of `file`: the last one in use.
 fn file_record(image: &[u8]) -> usize {
     let table = number(image, 0x30, 8) * 4096;
-    (24..).take_while(|record| image[table + record * 1024..].starts_with(b"FILE")).filter(|record| number(image, table + record * 1024 + 22, 2) & 1 == 1).last().unwrap()
+    (24..)
+        .take_while(|record| image[table + record * 1024..].starts_with(b"FILE"))
+        .filter(|record| number(image, table + record * 1024 + 22, 2) & 1 == 1)
+        .last()
+        .unwrap()
 }
 
 fn open(image: Vec<u8>) -> Result<Arc<dyn Tree>> {
@@ -134,7 +138,11 @@ fn values_of_more_bytes_than_they_may_have_are_over_the_limit() {
             }
         });
 
-        assert!(kinds.clone().any(|kind| kind == ErrorKind::Limit), "{attribute_type:x}: {:?}", kinds.collect::<Vec<_>>());
+        assert!(
+            kinds.clone().any(|kind| kind == ErrorKind::Limit),
+            "{attribute_type:x}: {:?}",
+            kinds.collect::<Vec<_>>()
+        );
     }
 }
 

@@ -289,9 +289,19 @@ mod tests {
 
     #[test]
     fn impossible_parameter_blocks_are_refused() {
-        for (at, value) in
-            [(0, 0), (11, 1), (12, 0), (12, 32), (13, 3), (13, 0), (14, 0), (16, 0), (16, 17), (21, 0), (22, 0)]
-        {
+        for (at, value) in [
+            (0, 0),
+            (11, 1),
+            (12, 0),
+            (12, 32),
+            (13, 3),
+            (13, 0),
+            (14, 0),
+            (16, 0),
+            (16, 17),
+            (21, 0),
+            (22, 0),
+        ] {
             let mut sector = floppy();
             sector[at] = value;
             assert!(BootSector::parse(&sector).is_err(), "byte {at} = {value}");

@@ -293,8 +293,15 @@ mod tests {
         let records = |size: u64, id: u32| {
             let attr = Attr { uid: Some(id), gid: Some(id), ..Attr::new(Kind::File) };
             let name = b"x".to_vec();
-            let header =
-                Header { name, target: b"", kind: b'0', attr: &attr, size, records: Vec::new(), is_sparse: false };
+            let header = Header {
+                name,
+                target: b"",
+                kind: b'0',
+                attr: &attr,
+                size,
+                records: Vec::new(),
+                is_sparse: false,
+            };
             String::from_utf8_lossy(&header.into_bytes()).into_owned()
         };
         let (id, large_id) = (u32::try_from(OCTAL_7_MAX).unwrap(), u32::try_from(OCTAL_7_MAX + 1).unwrap());
