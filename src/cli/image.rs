@@ -6,14 +6,16 @@
 use super::error::{Error, say};
 use super::path::{self, Found, Links};
 use crate::escape::message;
-use crate::library::{Library, Place};
+use crate::library::{Library, Password, Place};
 use crate::volumes;
 use clap::ValueEnum;
 use spelunk_mount::Composition;
 use spelunk_sandbox::unsaid::{CodePage, TimeZone};
 use spelunk_sandbox::{Disk, OpenOptions, Stats};
 use spelunk_tree::{DiskInfo, ErrorKind, Result, Tree, VolumeInfo};
+use std::ffi::OsString;
 use std::ops::Deref;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,12 +97,31 @@ pub struct PlaceArgs {
     /// With a library that is a UrBackup storage: the directory of its server's databases (/var/urbackup)
     #[arg(long, value_name = "DIR")]
     pub urbackup_db: Option<PathBuf>,
+
+    /// With a library that is a store of Spelunk, or a repository of restic: the file with its password
+    /// [else the environment's SPELUNK_STORE_PASSWORD, RESTIC_PASSWORD_FILE or RESTIC_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    pub store_password_file: Option<PathBuf>,
 }
 
 impl PlaceArgs {
     /// The directory as a place of a library.
     pub fn place(&self, path: &Path) -> Place {
-        Place { path: path.to_owned(), urbackup_databases: self.urbackup_db.clone() }
+        Place {
+            path: path.to_owned(),
+            urbackup_databases: self.urbackup_db.clone(),
+            password: self.password(),
+        }
+    }
+
+    /// The password that is given: what was said for this command goes before what holds for all.
+    fn password(&self) -> Option<Password> {
+        let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let file = self.store_password_file.clone().map(Password::File);
+        let text = |value: OsString| Password::Text(value.into_vec().into());
+        file.or_else(|| said("SPELUNK_STORE_PASSWORD").map(text))
+            .or_else(|| said("RESTIC_PASSWORD_FILE").map(|path| Password::File(path.into())))
+            .or_else(|| said("RESTIC_PASSWORD").map(text))
     }
 }
 
@@ -126,6 +147,10 @@ impl ImageArgs {
     pub fn open_disk(&self) -> Result<OpenedDisk, Error> {
         if self.place.urbackup_db.is_some() {
             return Err(Error::usage("--urbackup-db is of a library").hint("`--library` goes with it"));
+        }
+        if self.place.store_password_file.is_some() {
+            let error = Error::usage("--store-password-file is of a library");
+            return Err(error.hint("`--library` goes with it"));
         }
         let disk = Disk::open(&self.image, &self.options())
             .map_err(|error| Error::image(error).about(&self.image))?;
@@ -158,6 +183,8 @@ impl ImageArgs {
     pub fn library(&self) -> Result<Arc<Library>, Error> {
         let place = self.place.place(&self.image);
         let library = Library::open(&[place], self.options()).map_err(Error::image)?;
+        // What hides all that there is, such as a password that is missing, is told before anything is shown.
+        library.catalogue().map_err(Error::image)?;
         library.notes().iter().for_each(|note| say(&format!("spelunk: note: {}", message(note))));
         Ok(library)
     }

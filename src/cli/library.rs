@@ -41,10 +41,12 @@ impl LibraryArgs {
     /// Opens the library. What is in it is opened when somebody looks.
     ///
     /// # Errors
-    /// When a directory cannot be read.
+    /// When a directory, or all that is in them, cannot be read.
     pub fn open(&self) -> Result<Arc<Library>, Error> {
         let places: Vec<Place> = self.places.iter().map(|path| self.place.place(path)).collect();
-        Library::open(&places, self.open.options()).map_err(Error::image)
+        let library = Library::open(&places, self.open.options()).map_err(Error::image)?;
+        library.catalogue().map_err(Error::image)?;
+        Ok(library)
     }
 }
 

@@ -20,7 +20,7 @@ Examples:
 At the first start a link is printed, by which the administrator is made; until then nobody gets in.
 WebDAV is at /dav/, the API at /api/v1 (described at /api/v1/openapi.json).")]
 pub struct Args {
-    /// Directories with backups: images, or a storage of UrBackup
+    /// Directories with backups: a store of Spelunk, a repository of restic, a storage of UrBackup, or images
     #[arg(value_name = "LIBRARY", required = true)]
     libraries: Vec<PathBuf>,
 
