@@ -20,6 +20,8 @@ const KINDS: &[(&str, &str)] = &[
     ("e.vmdk", "create -q -f vmdk -o zeroed_grain=on IMAGE 800k"),
     ("f.vmdk", "convert -f raw -O vmdk -o subformat=streamOptimized base.img IMAGE"),
     ("g.vdi", "create -q -f vdi IMAGE 4M"),
+    ("h.vhdx", "create -q -f vhdx -o block_size=1M IMAGE 4M"),
+    ("i.vhd", "create -q -f vpc -o force_size=on IMAGE 4M"),
 ];
 
 fn make(directory: &Path, image: &str, how: &str) -> Vec<u8> {
