@@ -7,6 +7,7 @@ mod corpus;
 mod file;
 mod hostile;
 mod live;
+mod logfile;
 mod walk;
 #[path = "../wim/mod.rs"]
 mod wim;

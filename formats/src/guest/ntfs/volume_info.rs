@@ -30,9 +30,7 @@ pub(super) fn read(volume: &Volume, mut notes: Vec<String>) -> TreeInfo {
         Ok(_) => {}
         Err(_) => notes.push("$Volume cannot be read: label unknown".into()),
     }
-    if logfile::is_open(volume).unwrap_or(false) {
-        notes.push("journal ($LogFile) not closed: the last changes may be incomplete".into());
-    }
+    notes.extend(logfile::note(volume).unwrap_or_default());
     match shadow_copy::list(&*volume.bytes) {
         Ok(copies) => notes.extend(copies.iter().take(SHADOW_COPIES_SHOWN_MAX).map(|copy| {
             format!("shadow copy {} of {} UTC in this volume, not shown", copy.id, date(copy.created))
