@@ -5,7 +5,7 @@ use super::node::Node;
 use super::record::Reference;
 use super::stream::Stream;
 use super::volume::Volume;
-use super::{logfile, shadow_copy, xattr};
+use super::{shadow_copy, xattr};
 use crate::bytes::{le_u16, u8_at};
 use crate::guest::utf16::utf16_units;
 use spelunk_tree::{Case, Error, Result, Time, TreeInfo, wtf8_from_utf16};
@@ -30,7 +30,6 @@ pub(super) fn read(volume: &Volume, mut notes: Vec<String>) -> TreeInfo {
         Ok(_) => {}
         Err(_) => notes.push("$Volume cannot be read: label unknown".into()),
     }
-    notes.extend(logfile::note(volume).unwrap_or_default());
     match shadow_copy::list(&*volume.bytes) {
         Ok(copies) => notes.extend(copies.iter().take(SHADOW_COPIES_SHOWN_MAX).map(|copy| {
             format!("shadow copy {} of {} UTC in this volume, not shown", copy.id, date(copy.created))

@@ -15,6 +15,8 @@ use std::rc::Rc;
 pub(super) const RECORDS_MAX: usize = 256 * 1024;
 /// Pages that are looked at, those that hold these records: 16 MiB.
 pub(super) const PAGES_MAX: usize = 4096;
+/// Bytes of a record: tables of some thousand open files are the largest.
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// Where a page says which page it is a copy of, until version 1.1 and since version 2.0.
 const COPY_OF_AT: (usize, usize) = (0x08, 0x3C);
 /// Where a page has the LSN of the last record that ends in it.
@@ -60,21 +62,36 @@ impl<'a> Log<'a> {
         Ok(log)
     }
 
-    /// Calls `visit` with all records. Whether the end of the log was reached.
-    pub(super) fn for_each(&self, visit: &mut dyn FnMut(&Record)) -> bool {
+    /// The record of the last checkpoint.
+    pub(super) fn restart_lsn(&self) -> u64 {
+        self.area.restart_lsn
+    }
+
+    /// Calls `visit` with all records.
+    ///
+    /// # Errors
+    /// `Limit` when there are too many; what `visit` reports.
+    pub(super) fn for_each(&self, visit: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()> {
         let mut lsn = self.area.oldest_lsn;
         let mut pages = 0usize;
         for _ in 0..RECORDS_MAX {
-            if pages > PAGES_MAX {
-                return false;
-            }
             // Whatever does not go on with the next record is the end: the ring has been written up to there.
-            let Ok((record, next, behind)) = self.record(lsn) else { return true };
-            visit(&record);
+            let Ok((record, next, behind)) = self.record(lsn) else { return Ok(()) };
+            visit(&record)?;
             pages = pages.saturating_add(behind);
+            if pages > PAGES_MAX {
+                break;
+            }
             lsn = next;
         }
-        false
+        Err(Error::limit(format!(
+            "a log with more than {RECORDS_MAX} records or {PAGES_MAX} pages to replay"
+        )))
+    }
+
+    /// The record `lsn`.
+    pub(super) fn read(&self, lsn: u64) -> Result<Record> {
+        self.record(lsn).map(|(record, ..)| record)
     }
 
     /// The record `lsn`, the LSN of the next one, and how many pages on that lies.
@@ -87,25 +104,30 @@ impl<'a> Log<'a> {
         let page = self.page(page_at)?;
         let header = range(&page, index(within)?, Record::HEADER_BYTES)?;
         let data_at = index(within)?.saturating_add(Record::HEADER_BYTES);
-        let room = PAGE_BYTES.saturating_sub(data_at);
         let data_bytes = index(le_u32(header, 0x18)?)?;
-        if le_u64(header, 0)? != lsn || count(data_bytes) > self.area.size {
+        if le_u64(header, 0)? != lsn || data_bytes > RECORD_BYTES_MAX {
             return Err(Error::corrupt("no record where one should be").at(offset));
         }
-        // Where the data is cut by the end of the page, it goes on in the next one.
-        let mut data = range(&page, data_at, room.min(data_bytes).min(Record::DATA_BYTES))?.to_vec();
-        if data.len() < data_bytes.min(Record::DATA_BYTES) {
-            let more = data_bytes.min(Record::DATA_BYTES).saturating_sub(data.len());
-            let behind = self.page(self.behind(page_at))?;
-            data.extend_from_slice(range(&behind, usize::from(self.area.data_at), more)?);
-        }
-        data.resize(Record::DATA_BYTES, 0);
-        let record = Record::decode(header, &data)?;
+        let data = self.data(page_at, data_at, data_bytes)?;
+        let record = Record::decode(header, data)?;
         let (next_at, pages) = self.next(page_at, data_at, data_bytes)?;
         let wraps = next_at < offset;
         let sequence = (lsn & !place_mask).checked_add(if wraps { place_mask.saturating_add(1) } else { 0 });
         let sequence = sequence.ok_or_else(|| Error::corrupt("the last record that a log can have"))?;
         Ok((record, sequence | next_at / 8, pages))
+    }
+
+    /// What stands behind a header; where the page ends, it goes on in the next one.
+    fn data(&self, mut page_at: u64, mut at: usize, len: usize) -> Result<Vec<u8>> {
+        let mut data = Vec::with_capacity(len);
+        while data.len() < len {
+            let page = self.page(page_at)?;
+            let part = PAGE_BYTES.saturating_sub(at).min(len.saturating_sub(data.len()));
+            data.extend_from_slice(range(&page, at, part)?);
+            page_at = self.behind(page_at);
+            at = self.area.data_at.into();
+        }
+        Ok(data)
     }
 
     /// Where the record begins that follows `data_bytes` bytes at `data_at` in the page at `page_at`, and how many pages

@@ -1,7 +1,7 @@
 //! What the log holds and the volume does not.
 
 use super::log::Log;
-use super::record::{Action, Operation};
+use super::record::{Change, Operation};
 use crate::bytes::{add, array, count, le_u64, mul};
 use crate::guest::ntfs::volume::Volume;
 use spelunk_tree::{ErrorKind, Result};
@@ -36,29 +36,32 @@ impl Outstanding {
         let mut files = BTreeMap::new();
         let mut blocks = BTreeMap::new();
         let mut transactions = BTreeSet::new();
-        let is_whole = log.for_each(&mut |record| {
-            let Some(action) = record.action else { return };
+        log.for_each(&mut |record| {
+            let Some(change) = &record.change else { return Ok(()) };
             found.actions = found.actions.saturating_add(1);
-            if action.operation == Operation::FORGET_TRANSACTION {
+            if change.redo == Operation::FORGET_TRANSACTION {
                 transactions.remove(&record.transaction);
             } else if record.transaction != 0 {
                 transactions.insert(record.transaction);
             }
-            let (place, number) = if action.operation.is_of_mft() {
-                (&mut files, file(volume, &action))
-            } else if action.operation.is_of_index() {
-                (&mut blocks, block(volume, &action))
+            if !change.redo.sets_lsn() {
+                return Ok(());
+            }
+            let (known, number) = if change.redo.is_of_file_record() {
+                (&mut files, file(volume, change))
+            } else if change.redo.is_of_index() {
+                (&mut blocks, block(volume, change))
             } else {
-                return;
+                return Ok(());
             };
-            let Some(number) = number else { return };
-            if place.len() < COMPARED_MAX || place.contains_key(&number) {
-                place.insert(number, record.lsn);
+            let Some(number) = number else { return Ok(()) };
+            if known.len() < COMPARED_MAX || known.contains_key(&number) {
+                known.insert(number, record.lsn);
             } else {
                 found.is_whole = false;
             }
-        });
-        found.is_whole &= is_whole;
+            Ok(())
+        })?;
         found.transactions = transactions.len();
         found.files = files
             .into_iter()
@@ -101,17 +104,17 @@ impl Display for Outstanding {
     }
 }
 
-/// The number of the record of the MFT that `action` changes.
-fn file(volume: &Volume, action: &Action) -> Option<u64> {
+/// The number of the record of the MFT that `change` changes.
+fn file(volume: &Volume, change: &Change) -> Option<u64> {
     let geometry = &volume.geometry;
-    let at = mul(action.vcn, geometry.cluster_bytes.into()).ok()?;
-    add(at, u64::from(action.sector).saturating_mul(512)).ok()?.checked_div(geometry.record_bytes.into())
+    let at = mul(change.vcn, geometry.cluster_bytes.into()).ok()?;
+    add(at, change.within()).ok()?.checked_div(geometry.record_bytes.into())
 }
 
-/// Where the block of an index that `action` changes lies in the volume.
-fn block(volume: &Volume, action: &Action) -> Option<u64> {
-    let at = mul(action.lcn?, volume.geometry.cluster_bytes.into()).ok()?;
-    add(at, u64::from(action.sector).saturating_mul(512)).ok()
+/// Where the block of an index that `change` changes lies in the volume.
+fn block(volume: &Volume, change: &Change) -> Option<u64> {
+    let at = mul(*change.lcns.first()?, volume.geometry.cluster_bytes.into()).ok()?;
+    add(at, change.within()).ok()
 }
 
 /// One that is no record yet, or lies behind the end of the MFT, was not written either.

@@ -30,6 +30,8 @@ pub(super) struct RestartArea {
     pub(super) data_at: u16,
     /// The oldest record that NTFS would need; 0 for none.
     pub(super) oldest_lsn: u64,
+    /// The record of the last checkpoint; 0 for none.
+    pub(super) restart_lsn: u64,
 }
 
 impl RestartArea {
@@ -88,5 +90,6 @@ fn decode(page: &mut [u8], volume: &Volume) -> Result<RestartArea> {
         data_at: le_u16(page, at(0x26))?,
         // NTFS is the only client that a log ever had.
         oldest_lsn: if in_use == NO_CLIENT { 0 } else { le_u64(page, client)? },
+        restart_lsn: if in_use == NO_CLIENT { 0 } else { le_u64(page, client.saturating_add(8))? },
     })
 }
