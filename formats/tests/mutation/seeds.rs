@@ -122,6 +122,7 @@ pub const SEEDS: &[Seed] = &[
         mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vpc -o force_size=on raw.img disk.img"),
     container("vhdx", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
         mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vhdx -o block_size=1M raw.img disk.img"),
+    Seed { name: "vhdx-log", ..container("vhdx", &["mkfs.fat", "mcopy", "qemu-img", "python3"], VHDX_LOG) },
     container("qcow2", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
         mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O qcow2 -o cluster_size=4k raw.img disk.img
         qemu-img snapshot -c one disk.img"),
@@ -137,6 +138,41 @@ pub const SEEDS: &[Seed] = &[
         qemu-img convert -f raw -O vmdk -o subformat=streamOptimized raw.img disk.img") },
     container("vhdz", &["mkfs.fat", "mcopy", "qemu-img", "python3"], VHDZ),
 ];
+
+/// A VHDX that was not closed: its log holds the block table's sector, which is not in its place, and zeros elsewhere.
+const VHDX_LOG: &str = r#"mkfs.fat -F 12 -s 2 -C raw.img 4096
+mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vhdx -o block_size=1M raw.img disk.img
+python3 - <<'END'
+import struct
+image = bytearray(open('disk.img', 'rb').read())
+def seal(b):
+    b[4:8] = bytes(4)
+    crc = 0xFFFFFFFF
+    for byte in b:
+        crc ^= byte
+        for _ in range(8): crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    b[4:8] = struct.pack('<I', crc ^ 0xFFFFFFFF)
+for at in (64 << 10, 128 << 10):
+    header = image[at:at + 4096]
+    header[48:64] = b'L' * 16
+    seal(header)
+    image[at:at + 4096] = header
+log = struct.unpack_from('<Q', image, (64 << 10) + 72)[0]
+for number in range(struct.unpack_from('<I', image, (192 << 10) + 8)[0]):
+    entry = (192 << 10) + 16 + number * 32
+    if image[entry:entry + 4] == bytes.fromhex('6677c22d'): table = struct.unpack_from('<Q', image, entry + 16)[0]
+sector, end = bytes(image[table:table + 4096]), len(image)
+image[table:table + 4096] = bytes(4096)
+record = bytearray(4096)
+record[64:96] = struct.pack('<4sIQQQ', b'zero', 0, 4096, table + 8192, 1)
+record[96:128] = b'desc' + sector[4092:] + sector[:8] + struct.pack('<QQ', table, 1)
+record += struct.pack('<4sI', b'data', 0) + sector[8:4092] + struct.pack('<I', 1)
+record[:64] = struct.pack('<4sIIIQII16sQQ', b'loge', 0, len(record), 0, 1, 2, 0, b'L' * 16, end, end)
+seal(record)
+image[log:log + len(record)] = record
+open('disk.img', 'wb').write(image)
+END
+"#;
 
 /// A compressed container of two blocks that are stored, deflated, or nowhere.
 const VHDZ: &str = r#"mkfs.fat -F 12 -s 2 -C raw.img 4096
