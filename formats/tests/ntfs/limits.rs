@@ -2,12 +2,13 @@
 
 use crate::file::{Image, Memory, open_at};
 use spelunk_testkit::{peer::Directory, skip, tool};
-use spelunk_tree::{Cursor, Error, ErrorKind, Listed, Name, Result, Tree};
+use spelunk_tree::{Cursor, Error, ErrorKind, Kind, Listed, Name, Result, Tree};
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
 /// The type codes of attributes.
+const STANDARD_INFORMATION: u32 = 0x10;
 const DATA: u32 = 0x80;
 const INDEX_ROOT: u32 = 0x90;
 const INDEX_ALLOCATION: u32 = 0xA0;
@@ -17,13 +18,18 @@ const UPCASE: usize = 10;
 
 /// A small volume; `None` without the tools.
 fn volume() -> Option<Vec<u8>> {
+    volume_with(&[b'x'; 20_000])
+}
+
+/// A small volume with a file of this content.
+fn volume_with(content: &[u8]) -> Option<Vec<u8>> {
     if !skip::unless_found(&["mkntfs", "ntfscp"]) {
         return None;
     }
     let directory = Directory::new().unwrap();
     let (path, source) = (directory.path().join("volume"), directory.path().join("source"));
     File::create(&path).unwrap().set_len(3 << 20).unwrap();
-    fs::write(&source, vec![b'x'; 20_000]).unwrap();
+    fs::write(&source, content).unwrap();
     mkntfs(&path);
     tool::run("ntfscp", ["-q", "-f", text(&path), text(&source), "file"]).unwrap();
     Some(fs::read(path).unwrap())
@@ -172,6 +178,24 @@ fn file_compressed_in_units_over_the_largest_is_not_read() {
     let read = tree.read(found.node, None, 0, &mut [0; 100]);
 
     assert_kind(&read.unwrap_err(), ErrorKind::Unsupported, "units of an unknown size");
+}
+
+#[test]
+fn system_file_of_more_bytes_than_a_link_of_interix_has_is_a_file() {
+    let kind = |target_bytes: usize| {
+        let content = [&b"IntxLNK\x01"[..], &b"a\0".repeat(target_bytes / 2)].concat();
+        let mut image = volume_with(&content)?;
+        let information = attribute(&image, file_record(&image), STANDARD_INFORMATION);
+        let value = information + number(&image, information + 0x14, 2);
+        // A system file.
+        image[value + 0x20] |= 4;
+        let tree = open(image).unwrap();
+        Some(tree.lookup(tree.root(), &Name::new(*b"file").unwrap()).unwrap().attr.kind)
+    };
+    let Some(at_most) = kind(8192) else { return };
+
+    assert_eq!(at_most, Kind::Symlink);
+    assert_eq!(kind(8194), Some(Kind::File));
 }
 
 #[test]
