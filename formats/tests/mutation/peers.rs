@@ -138,13 +138,13 @@ fn run_pair(pair: &Pair, bytes: &Arc<Vec<u8>>, only: Option<u64>, budget: Durati
     let bytes = &Arc::new(distinct(bytes));
     let place = Place::new(&directory, bytes);
     let truth = Walked::of(Arc::new(Mutated::new(bytes.clone(), Vec::new())));
-    let whole = compare(pair.peer, &place, Vec::new(), &Walked::default());
+    let whole = compare(pair.peer, &place, &[], &Walked::default());
     assert!(whole.differences.is_empty() && whole.same > 5, "{}: {:#?}", pair.seed, whole.differences);
     let end = Instant::now() + budget;
     let (mut cases, mut same, mut wrong) = (0, 0, Vec::new());
     for number in only.map_or(0..=u64::MAX, |only| only..=only) {
         let patches = mutate::patches(pair.seed, number, &sectors, bytes.len());
-        let compared = compare(pair.peer, &place, patches, &truth);
+        let compared = compare(pair.peer, &place, &patches, &truth);
         same += compared.same;
         cases += 1;
         let told = compared.differences.into_iter().map(|text| format!("{}:{number} {text}", pair.seed));
@@ -170,14 +170,14 @@ fn distinct(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn compare(peer: Peer, place: &Place, patches: Vec<(usize, u8)>, truth: &Walked) -> Compared {
-    place.set(&patches);
-    let walked = Walked::of(Arc::new(Mutated::new(place.bytes.clone(), patches.clone())));
+fn compare(peer: Peer, place: &Place, patches: &[(usize, u8)], truth: &Walked) -> Compared {
+    place.set(patches);
+    let walked = Walked::of(Arc::new(Mutated::new(place.bytes.clone(), patches.to_vec())));
     let compared = match peer {
         Peer::Debugfs => debugfs(&walked, &place.path),
         Peer::SleuthKit(filesystem) => sleuth_kit(&walked, truth, filesystem, &place.path),
     };
-    place.restore(&patches);
+    place.restore(patches);
     compared
 }
 
