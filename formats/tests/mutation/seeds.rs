@@ -4,6 +4,7 @@ use crate::images::{make, scratch};
 use spelunk_formats::container::FORMATS;
 use spelunk_formats::guest::GUESTS;
 use spelunk_testkit::skip;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How an image is made.
 pub struct Seed {
@@ -210,7 +211,9 @@ impl Seed {
         if self.guest == "exfat" && !(skip::unless_root("a loop device") && skip::unless_fuse()) {
             return None;
         }
-        let directory = scratch(&format!("mutation-{}", self.name));
+        // Tests that run at the same time make the same image.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let directory = scratch(&format!("mutation-{}-{}", self.name, MADE.fetch_add(1, Ordering::Relaxed)));
         if !make(&directory, self.tools, &format!("{SOURCE}{}", self.script)) {
             return None;
         }
