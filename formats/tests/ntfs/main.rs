@@ -8,6 +8,7 @@ mod file;
 mod hostile;
 mod live;
 mod logfile;
+mod lznt1;
 mod walk;
 #[path = "../wim/mod.rs"]
 mod wim;
