@@ -88,7 +88,7 @@ fn open(image: &ImageArgs) -> Result<(View, Layout), Error> {
     let disk = image.open_disk()?;
     let has_table = disk.info().table != NO_TABLE;
     let layout = if has_table { Layout::Volumes } else { image.layout };
-    Ok((image.show(&disk, layout)?, layout))
+    Ok((image.show(disk, layout)?, layout))
 }
 
 /// Makes the lines and prints them in order.

@@ -148,7 +148,7 @@ fn open_volume(volume: Volume, mut notes: Vec<String>, options: &Options) -> Res
         info: volume_info::read(&volume, notes),
         volume,
         upcase,
-        options: *options,
+        options: options.clone(),
         root,
         security: OnceLock::new(),
         indexes: Cache::new(INDEX_CACHE_BYTES),
