@@ -13,7 +13,7 @@ mod mount;
 mod ntfs;
 mod program;
 mod restic;
-mod store;
+pub mod store;
 pub mod urbackup;
 mod urbackup_databases;
 mod user;
