@@ -15,6 +15,7 @@ mod program;
 mod restic;
 mod stats;
 mod store;
+pub mod store;
 pub mod urbackup;
 mod urbackup_databases;
 mod user;
