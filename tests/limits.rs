@@ -136,3 +136,21 @@ fn every_limit_stands_in_the_document_with_its_reason_and_what_happens_over_it()
         "limits without a reason, or without a word on what happens over them: {bare:#?}"
     );
 }
+
+/// How the last column says that no test goes over a limit; why stands behind it.
+const UNTESTED: [&str; 3] = ["no test: ", "no test of ", "never met"];
+
+/// That the tests exist is checked with those of the other manuals, in `tidy`.
+#[test]
+fn every_limit_names_the_test_that_goes_over_it_or_says_why_none_does() {
+    let document = fs::read_to_string(cache::workspace().join(DOCUMENT)).expect("the document");
+    let test = Regex::new(r"`[a-z0-9]+(_[a-z0-9]+){2,}`").expect("an expression");
+
+    let silent: Vec<(String, String)> = written(&document)
+        .into_iter()
+        .filter(|(_, last)| !test.is_match(last) && !UNTESTED.iter().any(|words| last.contains(words)))
+        .map(|(limit, _)| limit)
+        .collect();
+
+    assert!(silent.is_empty(), "limits without a test, or a word on why there is none: {silent:#?}");
+}

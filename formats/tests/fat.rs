@@ -6,7 +6,7 @@
 mod images;
 
 use images::{CorpusImage, FileImage, MemoryImage, Walked, corpus, make, scratch, walk};
-use spelunk_formats::guest::{self, Options};
+use spelunk_formats::guest::{self, CodePage, Options};
 use spelunk_formats::{Slice, partition};
 use spelunk_tree::{Cursor, ErrorKind, Kind, Listed, Name, NodeId, Place, ReadAt, Run, Tree};
 use std::path::Path;
@@ -119,6 +119,7 @@ const MADE: &[(&str, u32)] = &[
     ("-F 12 -s 128 -f 1 20000", 65_536),
     ("-F 16 -s 4 -r 112 30000", 2048),
     ("-F 16 -S 4096 -s 2 80000", 8192),
+    ("-F 16 -S 4096 -s 64 1200000", 256 * 1024),
     ("-F 32 -s 1 40000", 512),
     ("-F 32 -S 2048 -s 4 -f 3 --mbr=y 600000", 8192),
 ];
@@ -193,6 +194,50 @@ fn source_lines(directory: &Path) -> Vec<String> {
         String::from_utf8(output.stdout).unwrap().lines().map(String::from).collect();
     lines.sort();
     lines
+}
+
+/// Code pages and names that fit into short names in them.
+const CODE_PAGES: [(u16, &str); 3] = [(850, "GRÖSSØ.TXT"), (866, "ПРИВЕТ.TXT"), (437, "ÄÖÜ.TXT")];
+
+/// Files with short names alone, as a DOS of that code page in Berlin would have written them.
+const LOCAL: &str = r#"
+mkfs.fat -C disk.img 1440 >/dev/null
+printf 'default_codepage=PAGE\n' > rc
+: > NAME
+touch -d '2026-07-01 12:00:00 UTC' NAME
+MTOOLSRC=rc TZ=Europe/Berlin mcopy -m -i disk.img NAME ::/
+touch -d '2026-12-24 12:00:00 UTC' NAME
+MTOOLSRC=rc TZ=Europe/Berlin mcopy -m -i disk.img NAME ::/WINTER
+"#;
+
+#[test]
+fn short_names_and_times_are_those_of_the_code_page_and_time_zone_that_wrote_them() {
+    for (page, name) in CODE_PAGES {
+        let directory = scratch("code-page");
+        let script = LOCAL.replace("PAGE", &page.to_string()).replace("NAME", name);
+        if !make(&directory, &["mkfs.fat", "mcopy"], &script) {
+            return;
+        }
+        let disk = directory.join("disk.img");
+        let seconds = |code_page: u16, zone: &str| -> Vec<(String, i64)> {
+            let options = Options {
+                code_page: CodePage::numbered(code_page).unwrap(),
+                time_zone: zone.parse().unwrap(),
+                ..Options::default()
+            };
+            let tree = guest::open(Arc::new(FileImage::open(&disk)), &options).unwrap();
+            walk(&*tree).into_iter().map(|it| (it.path, it.attr.modified.unwrap().seconds())).collect()
+        };
+
+        let (summer, winter) = (1_782_907_200, 1_798_113_600);
+        let mut expected = [(name.to_owned(), summer), ("WINTER".into(), winter)];
+        expected.sort();
+        assert_eq!(seconds(page, "Europe/Berlin"), expected);
+        let in_utc = seconds(437, "UTC");
+        assert!(in_utc.contains(&("WINTER".into(), winter + 3600)), "{in_utc:?}");
+        assert_eq!(in_utc.iter().any(|(path, _)| path == name), page == 437, "{in_utc:?}");
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }
 
 /// What `blkid -p` says of images without a manifest.

@@ -6,8 +6,13 @@
 mod images;
 
 use images::{FileImage, MemoryImage, corpus};
+use spelunk_formats::container::ParentSource;
+use spelunk_formats::disk;
+use spelunk_formats::guest::Options;
 use spelunk_formats::partition::{self, Partition, Partitions};
+use spelunk_tree::{ParentRef, ReadAt, Result};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Disks whose manifests list what sfdisk finds in them.
 const AS_SFDISK: &[&str] = &[
@@ -451,4 +456,36 @@ fn boot_sectors_that_are_no_tables_are_none() {
     for bytes in [vec![], vec![0; 511], vec![0; 4096], text_in_entries, no_entries, no_type, whole_volume] {
         assert!(read_bytes(&bytes, None).is_none());
     }
+}
+
+#[test]
+fn notes_on_a_table_that_is_wrong_everywhere_are_bounded() {
+    let entries: Vec<(usize, u64, u64)> = (0..128).map(|slot| (slot, 100, 200)).collect();
+    let disk = GptDisk::new(512, 4096, 128, &entries);
+
+    let found = read_bytes(&disk.bytes, None).unwrap();
+
+    assert_eq!((found.partitions.len(), found.notes.len()), (128, 64));
+    assert!(found.notes[0].contains("overlap"), "{:?}", found.notes);
+}
+
+struct NoParents;
+
+impl ParentSource for NoParents {
+    fn next_candidate(&mut self, _: u32, _: &ParentRef) -> Result<Option<Arc<dyn ReadAt>>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn more_partitions_than_may_be_shown_are_counted_in_a_note() {
+    let entries: Vec<(usize, u64, u64)> =
+        (0..300).map(|slot| (slot, 200 + slot as u64, 200 + slot as u64)).collect();
+    let disk = GptDisk::new(512, 4096, 300, &entries);
+
+    let info =
+        disk::open(Arc::new(MemoryImage(disk.bytes)), &mut NoParents, &Options::default()).unwrap().info;
+
+    assert_eq!(info.volumes.len(), 254);
+    assert_eq!(info.notes, ["46 more partitions are not shown"]);
 }

@@ -35,7 +35,7 @@ pub fn guest(name: &str, input: &[u8]) {
     let volume: Arc<dyn ReadAt> = Arc::new(Sparse::parse(input));
     let _ = (guest.probe)(&*volume);
     let mut walker = Walker::new(volume.clone());
-    if let Ok(tree) = (guest.open)(volume, &Options { show_metafiles: true }) {
+    if let Ok(tree) = (guest.open)(volume, &Options { show_metafiles: true, ..Options::default() }) {
         walker.walk(&*tree);
     }
 }

@@ -14,6 +14,8 @@ pub struct Composition {
     info: TreeInfo,
     root: NodeId,
     parts: Vec<Part>,
+    /// What the parts' roots are like, asked once: a disk that hangs must not hang the listing of the others.
+    roots: Vec<Result<Attr>>,
 }
 
 /// A directory of the root: its name, and its tree or why it cannot be shown. It is listed as broken then.
@@ -23,7 +25,8 @@ impl Composition {
     /// What [`TreeInfo::filesystem`] says of a composition.
     pub const FILESYSTEM: &str = "volumes";
 
-    /// Composes trees under their names, in this order.
+    /// Composes trees under their names, in this order. Each tree is asked for its root's attributes; a tree that does
+    /// not tell them is listed as broken.
     ///
     /// # Errors
     /// `Limit` for more than [`limits::VOLUMES_MAX`] parts; `Internal` for two parts of one name, or a
@@ -38,7 +41,10 @@ impl Composition {
                 return Err(Error::internal(format!("a composition cannot hold {name:?}")));
             }
         }
-        Ok(Composition { info: info_of_all(&parts), root: NodeId::new(1)?, parts })
+        let attr =
+            |(_, tree): &Part| tree.as_ref().map_err(Clone::clone).and_then(|tree| tree.attr(tree.root()));
+        let roots = parts.iter().map(attr).collect();
+        Ok(Composition { info: info_of_all(&parts), root: NodeId::new(1)?, parts, roots })
     }
 
     /// The tree that holds `node`, and the node's id there; `None` for the composition's own root.
@@ -55,7 +61,8 @@ impl Composition {
     fn entry(&self, index: usize) -> Result<Entry> {
         let (name, tree) = self.parts.get(index).ok_or_else(|| Error::not_found("no such volume"))?;
         let tree = tree.as_ref().map_err(Clone::clone)?;
-        let attr = tree.attr(tree.root())?;
+        let attr =
+            self.roots.get(index).cloned().unwrap_or_else(|| Err(Error::not_found("no such volume")))?;
         Ok(Entry { name: name.clone(), node: tree.root().in_part(part_number(index)?), attr })
     }
 
@@ -106,6 +113,9 @@ impl Tree for Composition {
 
     fn attr(&self, node: NodeId) -> Result<Attr> {
         match self.part(node)? {
+            Some((tree, own)) if own == tree.root() => {
+                self.entry(usize::from(node.part()) - 1).map(|entry| entry.attr)
+            }
             Some((tree, own)) => tree.attr(own),
             None => Ok(Attr { xattrs: Xattrs::None, ..Attr::new(Kind::Directory) }),
         }

@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn path_of_too_many_names_is_over_the_limit() {
+        let climbing =
+            |names: usize| found(&format!("{}etc/fstab", "etc/../".repeat(names / 2)), Links::Follow);
+
+        assert_eq!(climbing(COMPONENTS_MAX - 2), Ok(3));
+        assert_eq!(climbing(COMPONENTS_MAX), Err(ErrorKind::Limit));
+    }
+
+    #[test]
     fn paths_lead_to_their_nodes_with_or_without_a_leading_slash() {
         for path in ["etc/fstab", "/etc/fstab", "//etc/./x/../fstab", "../etc/fstab"] {
             assert_eq!(found(path, Links::Keep), Ok(3), "{path}");

@@ -39,8 +39,13 @@ pub use doctor::{
     doctor, probe_denials, probe_every_call, probe_unjailed,
 };
 pub use host::{Detail, Disk, MetadataWorker, OpenOptions, Stats};
-pub use jail::close_inherited;
+pub use jail::{close_inherited, raise_descriptor_limit};
 pub use worker::{WORKER_COMMAND, worker_main};
+
+/// What a guest leaves unsaid and an option says: values, no parser.
+pub mod unsaid {
+    pub use spelunk_formats::guest::{CodePage, TimeZone};
+}
 
 /// Metadata of UrBackup's file backups, as [`MetadataWorker`] tells them; not their parser, which is for the jail.
 pub mod urbackup {

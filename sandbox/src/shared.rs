@@ -1,14 +1,16 @@
 //! Windows: memory that host and worker share, one for each channel. The worker writes, the host reads.
 //!
-//! The memory is sealed against shrinking, so neither side can make the other fault on it. The worker can
-//! change it while the host looks at it: the host copies out what it wants and only then looks.
+//! The host does not map the memory but reads it as a file: whatever the worker does to it, and also where the machine
+//! has no memory left for its pages, the host gets an error and no signal. The worker can change it while the host
+//! looks at it: the host copies out what it wants and only then looks. It is sealed, so its size stays.
 #![allow(unsafe_code)]
 
 use crate::wire::message::WINDOW_BYTES;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::io::Errno;
+use rustix::io::{Errno, preadv};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::io::IoSliceMut;
 use std::ptr::NonNull;
 
 /// The memory of a window, to be sent to the worker.
@@ -19,11 +21,12 @@ pub(crate) fn create() -> Result<OwnedFd, Errno> {
     Ok(memory)
 }
 
-/// A mapping of [`WINDOW_BYTES`] bytes, unmapped when dropped.
+/// A mapping of [`WINDOW_BYTES`] bytes, unmapped when dropped: the worker's.
 struct Mapping(NonNull<u8>);
 
 impl Mapping {
-    fn new(memory: impl AsFd, protection: ProtFlags) -> Result<Mapping, Errno> {
+    fn new(memory: impl AsFd) -> Result<Mapping, Errno> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
         let address = unsafe {
             mmap(std::ptr::null_mut(), WINDOW_BYTES, protection, MapFlags::SHARED, memory.as_fd(), 0)?
@@ -43,25 +46,22 @@ impl Drop for Mapping {
 unsafe impl Send for Mapping {}
 
 /// The host's view: read only, and only by copying.
-pub(crate) struct HostWindow(Mapping);
+pub(crate) struct HostWindow(OwnedFd);
 
 impl HostWindow {
     pub(crate) fn new(memory: impl AsFd) -> Result<HostWindow, Errno> {
-        Mapping::new(memory, ProtFlags::READ).map(HostWindow)
+        memory.as_fd().try_clone_to_owned().map(HostWindow).map_err(|_| Errno::MFILE)
     }
 
-    /// Copies the bytes from `start` on out of the window; `None` where they leave it.
-    pub(crate) fn copy_out(&self, start: usize, buffer: &mut [u8]) -> Option<()> {
-        if start.checked_add(buffer.len())? > WINDOW_BYTES {
-            return None;
-        }
-        // SAFETY: the source lies within the mapping, as just checked, and cannot overlap the buffer. No
-        // reference to the source is made: the worker may be writing there, and then what is copied is
-        // whatever it is; it is validated after the copy.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.0.0.as_ptr().add(start), buffer.as_mut_ptr(), buffer.len());
-        }
-        Some(())
+    /// Copies the bytes at the window's beginning out, to `body` and what follows to `data`.
+    ///
+    /// # Errors
+    /// `NXIO` where they leave the window; what the system says.
+    pub(crate) fn copy_out(&self, body: &mut [u8], data: &mut [u8]) -> Result<(), Errno> {
+        let len = body.len().checked_add(data.len()).filter(|len| *len <= WINDOW_BYTES).ok_or(Errno::NXIO)?;
+        // What is there may change meanwhile; it is validated after the copy.
+        let read = preadv(&self.0, &mut [IoSliceMut::new(body), IoSliceMut::new(data)], 0)?;
+        if read == len { Ok(()) } else { Err(Errno::IO) }
     }
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct WorkerWindow(Mapping);
 
 impl WorkerWindow {
     pub(crate) fn new(memory: impl AsFd) -> Result<WorkerWindow, Errno> {
-        Mapping::new(memory, ProtFlags::READ | ProtFlags::WRITE).map(WorkerWindow)
+        Mapping::new(memory).map(WorkerWindow)
     }
 
     pub(crate) fn bytes(&mut self) -> &mut [u8] {

@@ -29,9 +29,17 @@ pub fn print(library: &Library, as_json: bool) -> Result<Outcome, Error> {
 /// What is told of a volume or share of a backup. What is unknown is left out.
 #[derive(Serialize)]
 struct Line<'a> {
+    schema: u32,
     client: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_hex: Option<String>,
     moment: String,
     item: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_hex: Option<String>,
+    /// Where it is in the library, for people.
+    #[serde(skip)]
+    path: Vec<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stored_bytes: Option<u64>,
     #[serde(skip_serializing_if = "is_unknown", serialize_with = "json::as_rfc3339")]
@@ -67,9 +75,13 @@ impl<'a> Line<'a> {
     fn new(client: &'a Client, backup: &'a Backup, item: &'a Item) -> Line<'a> {
         let details = item.details.as_deref();
         Line {
+            schema: json::SCHEMA,
             client: json::text(client.name.as_bytes()),
+            client_hex: json::hex(client.name.as_bytes()),
             moment: backup.moment.name(),
             item: json::text(item.name.as_bytes()),
+            item_hex: json::hex(item.name.as_bytes()),
+            path: [client.name.as_bytes(), backup.moment.name().as_bytes(), item.name.as_bytes()].join(&b'/'),
             stored_bytes: item.stored_bytes,
             started: details.map(|details| details.started),
             finished: details.and_then(|details| details.finished),
@@ -78,10 +90,8 @@ impl<'a> Line<'a> {
     }
 
     fn text(&self) -> String {
-        let path = format!("{}/{}/{}", self.client, self.moment, self.item);
         let bytes = self.stored_bytes.or(self.more.as_ref().and_then(|more| more.backup_bytes));
-        let mut text =
-            format!("{:>8}  {}", bytes.map(size::short).unwrap_or_default(), escape(path.as_bytes()));
+        let mut text = format!("{:>8}  {}", bytes.map(size::short).unwrap_or_default(), escape(&self.path));
         if let Some(more) = &self.more {
             let increment = more.increment;
             text += &if increment == 0 { "  full".to_owned() } else { format!("  incremental {increment}") };

@@ -4,6 +4,7 @@
 //! itself, or something else), because that decides the exit code, and what the user may do about it.
 
 use super::escape;
+use crate::library::{PASSWORD_HINT, is_about_password};
 use spelunk_tree::ErrorKind;
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -58,7 +59,8 @@ impl Error {
 
     /// The image (or its chain) could not be opened.
     pub fn image(error: spelunk_tree::Error) -> Error {
-        let hint = image_hint(error.kind());
+        let hint =
+            if is_about_password(&error) { Some(PASSWORD_HINT.into()) } else { image_hint(error.kind()) };
         Error { cause: Cause::Image(error), hint }
     }
 

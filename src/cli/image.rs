@@ -6,12 +6,16 @@
 use super::error::{Error, say};
 use super::path::{self, Found, Links};
 use crate::escape::message;
-use crate::library::{Library, Place};
+use crate::library::{Library, Password, Place};
 use crate::volumes;
 use clap::ValueEnum;
 use spelunk_mount::Composition;
-use spelunk_sandbox::{Disk, OpenOptions};
+use spelunk_sandbox::unsaid::{CodePage, TimeZone};
+use spelunk_sandbox::{Disk, OpenOptions, Stats};
 use spelunk_tree::{DiskInfo, ErrorKind, Result, Tree, VolumeInfo};
+use std::ffi::OsString;
+use std::ops::Deref;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,10 +53,46 @@ pub struct ImageArgs {
     #[arg(long)]
     pub show_metafiles: bool,
 
+    /// Say on stderr at the end how many bytes came straight from the image, and how many had to be decoded
+    #[arg(long, conflicts_with = "library")]
+    pub stats: bool,
+
+    #[command(flatten)]
+    pub open: OpenArgs,
+}
+
+/// How any image is opened.
+#[derive(clap::Args, Clone, Debug)]
+pub struct OpenArgs {
+    /// Read FAT's short names as bytes of this code page (850, 866, 932, ...)
+    #[arg(long, value_name = "NUMBER", default_value = "437")]
+    code_page: CodePage,
+
+    /// Take times without a zone (FAT's, some of exFAT's) for those of clocks there: UTC, +02:00, Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC", allow_hyphen_values = true)]
+    time_zone: TimeZone,
+
     /// Give a request up when the jailed worker does not answer it in time
     #[arg(long, value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub deadline: u64,
+    deadline: u64,
+
+    /// How long a worker lives that nobody asks anything: [`OpenOptions::idle`].
+    #[arg(skip)]
+    pub idle: Option<Duration>,
+}
+
+impl OpenArgs {
+    /// The same as options.
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions {
+            code_page: self.code_page,
+            time_zone: self.time_zone.clone(),
+            deadline: Duration::from_secs(self.deadline),
+            idle: self.idle,
+            ..OpenOptions::default()
+        }
+    }
 }
 
 /// How a directory with backups is read.
@@ -61,12 +101,31 @@ pub struct PlaceArgs {
     /// With a library that is a UrBackup storage: the directory of its server's databases (/var/urbackup)
     #[arg(long, value_name = "DIR")]
     pub urbackup_db: Option<PathBuf>,
+
+    /// With a library that is a store of Spelunk, or a repository of restic: the file with its password
+    /// [else the environment's SPELUNK_STORE_PASSWORD, RESTIC_PASSWORD_FILE or RESTIC_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    pub store_password_file: Option<PathBuf>,
 }
 
 impl PlaceArgs {
     /// The directory as a place of a library.
     pub fn place(&self, path: &Path) -> Place {
-        Place { path: path.to_owned(), urbackup_databases: self.urbackup_db.clone() }
+        Place {
+            path: path.to_owned(),
+            urbackup_databases: self.urbackup_db.clone(),
+            password: self.password(),
+        }
+    }
+
+    /// The password that is given: what was said for this command goes before what holds for all.
+    fn password(&self) -> Option<Password> {
+        let said = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let file = self.store_password_file.clone().map(Password::File);
+        let text = |value: OsString| Password::Text(value.into_vec().into());
+        file.or_else(|| said("SPELUNK_STORE_PASSWORD").map(text))
+            .or_else(|| said("RESTIC_PASSWORD_FILE").map(|path| Password::File(path.into())))
+            .or_else(|| said("RESTIC_PASSWORD").map(text))
     }
 }
 
@@ -93,9 +152,13 @@ impl ImageArgs {
     ///
     /// # Errors
     /// What [`Disk::open`] reports.
-    pub fn open_disk(&self) -> Result<Disk, Error> {
+    pub fn open_disk(&self) -> Result<OpenedDisk, Error> {
         if self.place.urbackup_db.is_some() {
             return Err(Error::usage("--urbackup-db is of a library").hint("`--library` goes with it"));
+        }
+        if self.place.store_password_file.is_some() {
+            let error = Error::usage("--store-password-file is of a library");
+            return Err(error.hint("`--library` goes with it"));
         }
         let mut images = vec![&*self.image];
         images.extend(self.with.iter().map(PathBuf::as_path));
@@ -103,7 +166,7 @@ impl ImageArgs {
             .map_err(|error| Error::image(error).about(&self.image))?;
         let info = disk.info();
         tracing::debug!(table = info.table, volumes = info.volumes.len(), "disk opened");
-        Ok(disk)
+        Ok(OpenedDisk { disk, says_stats: self.stats })
     }
 
     /// Opens the disk, or the library, and shows it as one tree.
@@ -111,7 +174,7 @@ impl ImageArgs {
     /// # Errors
     /// As [`ImageArgs::open_disk`] and [`ImageArgs::open_library`]; when nothing on the disk can be shown.
     pub fn open(&self) -> Result<View, Error> {
-        if self.library { self.open_library() } else { self.show(&self.open_disk()?, self.layout) }
+        if self.library { self.open_library() } else { self.show(self.open_disk()?, self.layout) }
     }
 
     /// Opens the library. What is in it is opened when somebody looks.
@@ -120,7 +183,7 @@ impl ImageArgs {
     /// When the directory cannot be read.
     pub fn open_library(&self) -> Result<View, Error> {
         let library = self.library()?;
-        Ok(View { tree: library.tree(), info: None, has_volume_directories: false })
+        Ok(View { tree: library.tree(), disk: None, has_volume_directories: false })
     }
 
     /// Opens the library, and says on stderr what is to be known of how it is read.
@@ -130,6 +193,8 @@ impl ImageArgs {
     pub fn library(&self) -> Result<Arc<Library>, Error> {
         let place = self.place.place(&self.image);
         let library = Library::open(&[place], self.options()).map_err(Error::image)?;
+        // What hides all that there is, such as a password that is missing, is told before anything is shown.
+        library.catalogue().map_err(Error::image)?;
         library.notes().iter().for_each(|note| say(&format!("spelunk: note: {}", message(note))));
         Ok(library)
     }
@@ -138,7 +203,7 @@ impl ImageArgs {
         OpenOptions {
             show_metafiles: self.show_metafiles,
             snapshot: self.snapshot.clone(),
-            deadline: Duration::from_secs(self.deadline),
+            ..self.open.options()
         }
     }
 
@@ -146,8 +211,34 @@ impl ImageArgs {
     ///
     /// # Errors
     /// As [`View::of_disk`].
-    pub fn show(&self, disk: &Disk, layout: Layout) -> Result<View, Error> {
+    pub fn show(&self, disk: OpenedDisk, layout: Layout) -> Result<View, Error> {
         View::of_disk(disk, layout, self.volume.as_deref()).map_err(|error| error.about(&self.image))
+    }
+}
+
+/// An opened disk. When it is done with, it says what was asked of it, if that is wanted.
+pub struct OpenedDisk {
+    disk: Disk,
+    says_stats: bool,
+}
+
+impl Deref for OpenedDisk {
+    type Target = Disk;
+
+    fn deref(&self) -> &Disk {
+        &self.disk
+    }
+}
+
+impl Drop for OpenedDisk {
+    fn drop(&mut self) {
+        if self.says_stats {
+            let Stats { round_trips, bytes_read, bytes_decoded, restarts } = self.disk.stats();
+            say(&format!(
+                "stats: {bytes_read} bytes read from the image, {bytes_decoded} bytes decoded by the worker, \
+                 {round_trips} requests to it, {restarts} restarts"
+            ));
+        }
     }
 }
 
@@ -157,8 +248,8 @@ pub const NO_TABLE: &str = "none";
 /// A disk, or a library, shown as one tree.
 pub struct View {
     tree: Arc<dyn Tree>,
-    /// What is known of the disk, if it is one.
-    info: Option<DiskInfo>,
+    /// The disk, if it is one.
+    disk: Option<OpenedDisk>,
     has_volume_directories: bool,
 }
 
@@ -169,9 +260,9 @@ impl View {
     /// # Errors
     /// `NotFound` when there is no such volume; when nothing can be shown where that is not a matter of
     /// listing broken volumes.
-    pub fn of_disk(disk: &Disk, layout: Layout, only: Option<&str>) -> Result<View, Error> {
+    pub fn of_disk(disk: OpenedDisk, layout: Layout, only: Option<&str>) -> Result<View, Error> {
         let info = disk.info();
-        let parts = volumes::parts(info, volumes::trees_of(disk), only)?;
+        let parts = volumes::parts(info, volumes::trees_of(&disk), only)?;
         if parts.is_empty()
             && let Some(directory) = only
         {
@@ -184,12 +275,12 @@ impl View {
             })?,
         };
         let has_volume_directories = tree.info().filesystem == Composition::FILESYSTEM;
-        Ok(View { tree, info: Some(info.clone()), has_volume_directories })
+        Ok(View { tree, disk: Some(disk), has_volume_directories })
     }
 
     /// What is known of the disk, if it is one.
     pub fn info(&self) -> Option<&DiskInfo> {
-        self.info.as_ref()
+        self.disk.as_ref().map(|disk| disk.info())
     }
 
     /// Finds what `path` names, as [`path::resolve`].
@@ -214,8 +305,8 @@ impl View {
     }
 
     /// The tree, for threads to share.
-    pub fn into_tree(self) -> Arc<dyn Tree> {
-        self.tree
+    pub fn shared_tree(&self) -> Arc<dyn Tree> {
+        self.tree.clone()
     }
 }
 

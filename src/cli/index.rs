@@ -146,8 +146,12 @@ struct SummaryObject<'a> {
 #[derive(Serialize)]
 struct FailureObject<'a> {
     client: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_hex: Option<String>,
     moment: String,
     item: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_hex: Option<String>,
     error: String,
     error_kind: &'static str,
 }
@@ -156,8 +160,10 @@ impl<'a> FailureObject<'a> {
     fn new(failure: &'a Failure) -> FailureObject<'a> {
         FailureObject {
             client: json::text(failure.client.as_bytes()),
+            client_hex: json::hex(failure.client.as_bytes()),
             moment: failure.moment.name(),
             item: json::text(failure.item.as_bytes()),
+            item_hex: json::hex(failure.item.as_bytes()),
             error: super::error::describe(&failure.error),
             error_kind: failure.error.kind().phrase(),
         }

@@ -1,18 +1,16 @@
 //! The library that a command is about, and the index that goes with it.
 
-use super::image::PlaceArgs;
+use super::image::{OpenArgs, PlaceArgs};
 use super::{Error, escape};
 use crate::index::{Index, Selection};
 use crate::library::{Library, Moment, Place};
 use sha2::{Digest, Sha256};
-use spelunk_sandbox::OpenOptions;
 use spelunk_tree::Name;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Which library is meant.
 #[derive(clap::Args, Clone, Debug)]
@@ -24,10 +22,8 @@ pub struct LibraryArgs {
     #[command(flatten)]
     place: PlaceArgs,
 
-    /// Give a request up when the jailed worker does not answer it in time
-    #[arg(long, value_name = "SECONDS", default_value_t = 30,
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    deadline: u64,
+    #[command(flatten)]
+    open: OpenArgs,
 }
 
 /// Which library is meant, and which index.
@@ -45,11 +41,12 @@ impl LibraryArgs {
     /// Opens the library. What is in it is opened when somebody looks.
     ///
     /// # Errors
-    /// When a directory cannot be read.
+    /// When a directory, or all that is in them, cannot be read.
     pub fn open(&self) -> Result<Arc<Library>, Error> {
         let places: Vec<Place> = self.places.iter().map(|path| self.place.place(path)).collect();
-        let options = OpenOptions { deadline: Duration::from_secs(self.deadline), ..OpenOptions::default() };
-        Library::open(&places, options).map_err(Error::image)
+        let library = Library::open(&places, self.open.options()).map_err(Error::image)?;
+        library.catalogue().map_err(Error::image)?;
+        Ok(library)
     }
 }
 

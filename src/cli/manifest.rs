@@ -89,7 +89,7 @@ fn open(image: &ImageArgs) -> Result<(View, Layout), Error> {
     let others = disk.info().others.iter().map(|other| &other.table);
     let has_table = others.chain([&disk.info().table]).any(|table| table != NO_TABLE);
     let layout = if has_table { Layout::Volumes } else { image.layout };
-    Ok((image.show(&disk, layout)?, layout))
+    Ok((image.show(disk, layout)?, layout))
 }
 
 /// Makes the lines and prints them in order.

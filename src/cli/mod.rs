@@ -135,6 +135,7 @@ impl Command {
 /// Runs the program.
 pub fn main() -> ExitCode {
     start_log();
+    spelunk_sandbox::raise_descriptor_limit();
     let arguments: Vec<OsString> = find::accept_single_dashes(std::env::args_os()).collect();
     let Some(command) = Cli::parse_from(arguments).command else { return print_help() };
     // A mount must be unmounted first, and a server stopped.

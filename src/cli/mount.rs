@@ -4,18 +4,18 @@
 //! foreground, tells its parent through a pipe that the mount is ready, and lets go of the terminal.
 
 use super::error::{describe, say};
-use super::image::{ImageArgs, Layout, View};
+use super::image::{ImageArgs, Layout, OpenedDisk, View};
 use super::{Error, Outcome, escape};
 use crate::volumes::is_worth_showing;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use spelunk_mount::fuse::{Mount, MountPoint, Obstacle, OptionError, Options};
-use spelunk_sandbox::Disk;
 use spelunk_tree::ErrorKind;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// Show an image as a directory
 #[derive(clap::Args)]
@@ -51,6 +51,11 @@ pub struct Args {
     /// Mount options, with commas between them
     #[arg(short = 'o', long = "options", value_name = "OPTIONS")]
     options: Vec<String>,
+
+    /// End the jailed worker after so long without a request; the next one starts another, unseen. 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "library",
+          value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    idle: u64,
 
     /// Stay in the foreground until the mount ends; Ctrl-C ends it
     #[arg(short = 'f', long)]
@@ -91,12 +96,15 @@ fn serve(args: &Args, ready: impl FnOnce() -> std::io::Result<()>) -> Result<Out
     let mut image = args.image.clone();
     image.with.extend(more.iter().cloned());
     image.show_metafiles |= shows_metafiles;
-    let view = if image.library { image.open_library()? } else { view(&image, &image.open_disk()?)? };
+    // A library closes the backups that nobody looks at by itself.
+    let is_ended = args.idle > 0 && !image.library;
+    image.open.idle = is_ended.then(|| Duration::from_secs(args.idle));
+    let view = if image.library { image.open_library()? } else { view(&image, image.open_disk()?)? };
     // From here on a signal waits for the mount, and then ends it.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| spelunk_tree::Error::from_io("handling signals", &error))?;
     let source = std::path::absolute(&image.image).unwrap_or(image.image);
-    let mount = Mount::start(view.into_tree(), &point, &source, &options).map_err(explain_failure)?;
+    let mount = Mount::start(view.shared_tree(), &point, &source, &options).map_err(explain_failure)?;
     let stopper = mount.stopper();
     std::thread::spawn(move || signals.forever().for_each(|_| stopper.stop()));
     ready().map_err(|error| spelunk_tree::Error::from_io("going to the background", &error))?;
@@ -105,8 +113,8 @@ fn serve(args: &Args, ready: impl FnOnce() -> std::io::Result<()>) -> Result<Out
 }
 
 /// The disk as a tree. Volumes that cannot be opened are told on stderr and listed, but lead nowhere.
-fn view(image: &ImageArgs, disk: &Disk) -> Result<View, Error> {
-    let volumes = &disk.info().volumes;
+fn view(image: &ImageArgs, disk: OpenedDisk) -> Result<View, Error> {
+    let volumes = disk.info().volumes.clone();
     let has_any = volumes.iter().any(|volume| volume.filesystem.is_ok());
     // A mount of nothing but broken volumes would only hide why.
     let view = image.show(disk, if has_any { image.layout } else { Layout::Auto })?;

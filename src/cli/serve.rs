@@ -1,15 +1,13 @@
 //! `spelunk serve`: the library in a browser, over WebDAV, and as an API.
 
-use super::image::PlaceArgs;
+use super::image::{OpenArgs, PlaceArgs};
 use super::{Error, Outcome, error};
 use crate::server::{Config, Server, Tls};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use spelunk_sandbox::OpenOptions;
 use spelunk_tree::Error as TreeError;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Show backups in a browser, over WebDAV, and as an API
 #[derive(clap::Args)]
@@ -22,7 +20,7 @@ Examples:
 At the first start a link is printed, by which the administrator is made; until then nobody gets in.
 WebDAV is at /dav/, the API at /api/v1 (described at /api/v1/openapi.json).")]
 pub struct Args {
-    /// Directories with backups: images, or a storage of UrBackup
+    /// Directories with backups: a store of Spelunk, a repository of restic, a storage of UrBackup, or images
     #[arg(value_name = "LIBRARY", required = true)]
     libraries: Vec<PathBuf>,
 
@@ -66,10 +64,8 @@ pub struct Args {
     #[arg(long)]
     no_index: bool,
 
-    /// Give a request up when the jailed worker does not answer it in time
-    #[arg(long, value_name = "SECONDS", default_value_t = 30,
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    deadline: u64,
+    #[command(flatten)]
+    open: OpenArgs,
 }
 
 /// Runs the command.
@@ -89,7 +85,7 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     }
     let config = Config {
         places: args.libraries.iter().map(|path| args.place.place(path)).collect(),
-        options: OpenOptions { deadline: Duration::from_secs(args.deadline), ..OpenOptions::default() },
+        options: args.open.options(),
         listen: args.listen,
         data: args.data.clone().map_or_else(default_data, Ok)?,
         keeps_index: !args.no_index,

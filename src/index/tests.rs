@@ -415,6 +415,16 @@ fn clients_are_found_by_those_alone_who_may_see_them() {
 }
 
 #[test]
+fn search_for_more_text_than_a_name_may_have_is_over_the_limit() {
+    let (_directory, index) = index();
+    let name = |len: usize| Query { name: NameTest::of_text(&"x".repeat(len)), ..Query::default() };
+
+    assert!(index.search(&name(1024), |_| true).is_ok());
+    let error = index.search(&name(1025), |_| true).map(|found| found.total).unwrap_err();
+    assert_eq!(error.kind(), spelunk_tree::ErrorKind::Limit);
+}
+
+#[test]
 fn hits_come_best_first_in_pages_and_say_when_there_are_too_many() {
     let (_directory, index) = index();
     let names: Vec<String> = (0..12_000).map(|number| format!("some note {number:05}")).collect();

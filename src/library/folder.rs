@@ -29,8 +29,8 @@ struct Folder {
 ///
 /// # Errors
 /// None yet: it is read when somebody looks.
-pub(super) fn open(place: &Place) -> Result<Box<dyn Source>> {
-    Ok(Box::new(Folder { root: place.path.clone() }))
+pub(super) fn open(place: &Place) -> Result<Vec<Box<dyn Source>>> {
+    Ok(vec![Box::new(Folder { root: place.path.clone() })])
 }
 
 /// Backups by client and moment.

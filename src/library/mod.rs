@@ -12,11 +12,17 @@
 
 mod folder;
 mod moment;
+mod nodes;
+mod password;
+mod recent;
+mod restic;
 mod slots;
+mod store;
 mod tree;
 mod urbackup;
 
 pub use moment::Moment;
+pub use password::{PASSWORD_HINT, Password};
 
 use crate::escape::escape;
 use slots::Slots;
@@ -42,12 +48,14 @@ struct Kind {
     name: &'static str,
     /// Whether a place is one of this kind.
     probe: fn(&Place) -> bool,
-    /// Opens it.
-    open: fn(&Place) -> Result<Box<dyn Source>>,
+    /// Opens it: as one source, or as several that can be read one without the other.
+    open: fn(&Place) -> Result<Vec<Box<dyn Source>>>,
 }
 
 /// The kinds of places, in the order in which they are probed; a folder of images is what is left.
 const KINDS: &[Kind] = &[
+    Kind { name: "store", probe: store::probe, open: store::open },
+    Kind { name: "restic", probe: restic::probe, open: restic::open },
     Kind { name: "urbackup", probe: urbackup::probe, open: urbackup::open },
     Kind { name: "folder", probe: |_| true, open: folder::open },
 ];
@@ -59,13 +67,15 @@ pub struct Place {
     pub path: PathBuf,
     /// Of a UrBackup storage: the directory with its server's databases, when the user names it.
     pub urbackup_databases: Option<PathBuf>,
+    /// Of a store or a repository of restic: the password of its file backups.
+    pub password: Option<Password>,
 }
 
 #[cfg(test)]
 impl Place {
     /// A place of which all is found out.
     pub fn new(path: impl Into<PathBuf>) -> Place {
-        Place { path: path.into(), urbackup_databases: None }
+        Place { path: path.into(), urbackup_databases: None, password: None }
     }
 }
 
@@ -171,6 +181,11 @@ impl Client {
     }
 }
 
+/// Whether an error says that a password is missing, or a wrong one.
+pub fn is_about_password(error: &Error) -> bool {
+    error.chain().any(|error| [restic::NO_PASSWORD, restic::WRONG_PASSWORD].contains(&error.message()))
+}
+
 /// What a client's directory of the newest backups is called.
 pub const LATEST: &str = "latest";
 
@@ -195,7 +210,7 @@ impl Library {
             let kind = KINDS.iter().find(|kind| (kind.probe)(place));
             let kind = kind.ok_or_else(|| Error::unsupported("no kind of library"))?;
             tracing::debug!(path = %place.path.display(), kind = kind.name, "library");
-            sources.push((kind.open)(place)?);
+            sources.extend((kind.open)(place)?);
         }
         let library = Arc::new(Library { sources, slots: Slots::new(options), known: Mutex::default() });
         close_idle_items(&library)?;

@@ -114,6 +114,8 @@ mod tests {
         for path in ["a/..", "a/%2e%2e/b", "a/%2fetc", "a%00", "./a", "a/."] {
             assert!(Location::parse(path).is_err(), "{path}");
         }
+        assert!(Location::parse(&"a/".repeat(NAMES_MAX)).is_ok());
+        assert!(Location::parse(&"a/".repeat(NAMES_MAX + 1)).is_err());
         assert_eq!(Location::parse("//a///b/").unwrap().encoded(), "a/b");
         assert_eq!(Location::parse("").unwrap().bytes(), b"/");
     }

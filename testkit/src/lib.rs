@@ -5,6 +5,7 @@
 //! assemblies  disks with volume groups and arrays, carried along, and what the kernel read from them
 //! corpus  foreign images with independent manifests, unpacked into the same cache
 //! peer    mounts of an image: Spelunk's, the kernel's, ntfs-3g's; undone when dropped
+//! restic  repositories that restic makes, and what it says of them
 //! walk    everything that ordinary system calls show of a mounted tree
 //! manifest  the lines of `spelunk manifest`, of the corpus, and of a walk
 //! ```
@@ -21,6 +22,7 @@ pub mod manifest;
 pub mod parallel;
 pub mod peer;
 pub mod process;
+pub mod restic;
 pub mod skip;
 pub mod tool;
 pub mod walk;

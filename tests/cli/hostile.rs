@@ -150,6 +150,63 @@ fn names_are_tame_in_every_form_of_output_and_whole_in_json() {
 }
 
 #[test]
+fn names_of_folders_and_in_searches_are_tame_and_whole_in_json() {
+    if !fixture::can_be_made() {
+        return;
+    }
+    // An escape sequence, a line end, and an override of the direction of text. (What is not UTF-8 is no client.)
+    let client = OsStr::from_bytes(b"client\x1B[2J\xE2\x80\xAE");
+    let item = OsStr::from_bytes(b"disk\n\xE2\x80\xAE.img");
+    let place = Directory::new().expect("a directory");
+    let (library, index) = (place.path().join("library"), place.path().join("index"));
+    fs::create_dir_all(library.join(client)).expect("a directory");
+    let (image, names) = fixture::every_byte();
+    fs::copy(image.path(), library.join(client).join(item)).expect("an image");
+    let of = |words: &[&str], rest: &[&OsStr]| -> Ended {
+        spelunk(words.iter().map(OsStr::new).chain(rest.iter().copied()).map(OsString::from))
+    };
+    let (library, index) = (library.as_os_str(), index.as_os_str());
+    let indexed = [OsStr::new("--library"), library, OsStr::new("--index"), index];
+    assert_eq!(of(&["index"], &indexed).code, Some(0));
+
+    for command in [&["info", "--library"][..], &["index", "--status"], &["search", "*"]] {
+        let rest = if command[0] == "info" { &indexed[1..2] } else { &indexed[..] };
+        let plain = of(command, rest);
+        let as_json = of(&[command, &["--json"]].concat(), rest);
+        for ended in [&plain, &as_json] {
+            assert_eq!(ended.code, Some(0), "{command:?}: {}", ended.stderr);
+            assert!(!ended.stdout.is_empty(), "{command:?}");
+            assert_tame(&ended.stdout, &format!("{command:?}"));
+            assert_tame(ended.stderr.as_bytes(), &format!("{command:?}"));
+        }
+        for object in as_json.objects() {
+            let path = match object.get("path") {
+                Some(_) => field_bytes(&object, "path"),
+                None => {
+                    [field_bytes(&object, "client"), b"/".to_vec(), field_bytes(&object, "item")].concat()
+                }
+            };
+            assert!(path.starts_with(client.as_bytes()), "{command:?}: {}", path.escape_ascii());
+            assert!(holds(&path, item.as_bytes()), "{command:?}: {}", path.escape_ascii());
+        }
+        if command[0] == "search" {
+            let found: BTreeSet<Vec<u8>> = as_json
+                .objects()
+                .iter()
+                .map(|object| {
+                    field_bytes(object, "path")
+                        .rsplit(|byte| *byte == b'/')
+                        .next()
+                        .unwrap_or_default()
+                        .to_vec()
+                })
+                .collect();
+            assert!(names.iter().all(|name| found.contains(name)), "names are missing");
+        }
+    }
+}
+
+#[test]
 fn errors_about_names_are_tame_and_on_one_line() {
     if !fixture::can_be_made() {
         return;

@@ -61,6 +61,19 @@ fn clients_and_moments_are_listed_and_links_lead_to_the_newest() {
 }
 
 #[test]
+fn folders_deeper_than_are_searched_are_not_shown() {
+    if !fixture::can_be_made() {
+        return;
+    }
+    let library = Directory::new().expect("a directory");
+    let image = fixture::plain();
+    add(&library, "alice/1/2/3/4/5/near.img", image.path().as_ref(), FIRST);
+    add(&library, "alice/1/2/3/4/5/6/7/far.img", image.path().as_ref(), FIRST);
+
+    assert_eq!(of(&library, &["ls", "alice/latest"]).success(), "near.img\n");
+}
+
+#[test]
 fn guests_links_are_not_followed_where_the_librarys_are() {
     if !fixture::can_be_made() {
         return;

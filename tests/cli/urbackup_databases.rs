@@ -358,6 +358,16 @@ const SPOILT: &[(&str, Spoil)] = &[
                  INSERT INTO clients SELECT i, 'c' || i FROM n;",
         );
     }),
+    ("more bytes than are read", |path| {
+        fs::File::options().write(true).open(path).expect("it").set_len((512 << 20) + 4096).expect("longer");
+    }),
+    ("a schema without end", |path| {
+        let column = "x".repeat(100_000);
+        run_sql(
+            path,
+            &format!("DROP TABLE clients; CREATE TABLE clients (id INTEGER, name TEXT, {column} TEXT);"),
+        );
+    }),
     ("no table", |path| run_sql(path, "DROP TABLE assoc_images;")),
     ("no column", |path| run_sql(path, "ALTER TABLE backups DROP COLUMN synctime;")),
     ("a strange version", |path| run_sql(path, "UPDATE misc SET tvalue = '\u{1b}[2J';")),

@@ -5,6 +5,7 @@
 
 use crate::wire::{self, Asked, DIRECTORY, FILE, Out, SYMLINK, Verb, extents, page, pages, run};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FallocateFlags, fallocate};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -54,6 +55,8 @@ pub enum Act {
     WithDescriptors,
     /// The honest answer, while what is in the window changes all the time.
     Scribbling,
+    /// The honest answer in a window whose memory is given back, and which it tries to make smaller and larger.
+    Hollow,
     /// Nothing, ever.
     Silence,
     /// The end of the worker.
@@ -140,6 +143,7 @@ pub const ATTACKS: &[Attack] = &[
         expected: Expected::TakenOrLost,
         ..taken("window-changes-all-the-time", Verb::List, |_| Act::Scribbling)
     },
+    Attack { expected: Expected::TakenOrLost, ..taken("window-hollow", Verb::List, |_| Act::Hollow) },
     // Names, ids, kinds.
     lost("name-slash", Verb::List, |_| named(b"a/b")),
     lost("name-absolute", Verb::List, |_| named(b"/etc/passwd")),
@@ -318,6 +322,7 @@ fn answer(socket: &OwnedFd, window: &File, asked: &Asked, act: Act) {
         }
         Act::WithDescriptors => with_descriptors(socket, window, &honest(asked)),
         Act::Scribbling => scribble(socket, window, asked),
+        Act::Hollow => hollow(socket, window, asked),
         Act::Silence => loop {
             std::thread::park();
         },
@@ -357,6 +362,16 @@ fn scribble(socket: &OwnedFd, window: &File, asked: &Asked) {
         window.write_all_at(&bad.0, 0).expect("a window");
         window.write_all_at(&body.0, 0).expect("a window");
     }
+}
+
+/// Takes the window's memory away from under the host, as far as the seals let it.
+fn hollow(socket: &OwnedFd, window: &File, asked: &Asked) {
+    let body = honest(asked);
+    window.write_all_at(&body.0, 0).expect("a window");
+    assert!(window.set_len(0).is_err() && window.set_len(1 << 30).is_err(), "the window is not sealed");
+    fallocate(window, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, 1 << 20)
+        .expect("its memory is given back");
+    send(socket, &packet(0, &body, 0));
 }
 
 /// What an honest worker says.

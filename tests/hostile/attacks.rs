@@ -20,7 +20,7 @@ pub const HOST_COMMAND: &str = "__host";
 /// How long the worker of a host may take for a request.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// How long a host may take for whatever it was started for.
-const HOST_TIME_MAX: Duration = Duration::from_secs(60);
+const HOST_TIME_MAX: Duration = Duration::from_secs(300);
 /// Memory that a host may take while a worker attacks it: what is told ahead and kept, and buffers.
 const HOST_BYTES_MAX: u64 = 64 << 20;
 /// Pages that are taken of a listing that may not end.

@@ -6,7 +6,7 @@
 //! counted, but for images that want to do harm.
 //! `SPELUNK_ONLY` picks images of the corpus, a regular expression over their ids.
 
-use crate::measure;
+use crate::{crafted, measure};
 use regex_lite::Regex;
 use spelunk_sandbox::{Disk, OpenOptions};
 use spelunk_testkit::{corpus, peer::Directory, skip, tool};
@@ -273,6 +273,38 @@ pub fn corpus() {
     }
     println!("{}, {left_out} left out for time", total.line("all"));
     total.check();
+}
+
+/// Those that are made here, and their mutations until the time is over.
+pub fn crafted() {
+    let directory = Directory::new().expect("a directory");
+    let paths = crafted::images(directory.path());
+    let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+    let end = Instant::now() + budget();
+    let mut total = Seen::default();
+    for path in &paths {
+        let seen = visit(&name(path), path);
+        println!("{}", seen.line(&name(path)));
+        // What is behind a hostile log may be anything, what others made is sound.
+        assert!(
+            seen.errors.is_empty() || name(path).starts_with("log-"),
+            "{}: {:?}",
+            name(path),
+            seen.errors
+        );
+        total.add(seen);
+    }
+    total.check();
+    let copy = directory.path().join("mutated");
+    let rounds = (0u64..).flat_map(|round| paths.iter().map(move |path| (round, path)));
+    for (seed, (_, path)) in (0..).zip(rounds).take_while(|_| Instant::now() < end) {
+        fs::copy(path, &copy).expect("a copy");
+        mutate(&copy, seed);
+        let seen = visit(&format!("{}:{seed}", name(path)), &copy);
+        seen.check();
+        total.add(seen);
+    }
+    println!("{}", total.line("crafted"));
 }
 
 /// Bytes of the largest block that is unpacked (`vhdz::BLOCK_BYTES_MAX`), and what it may take when packed.

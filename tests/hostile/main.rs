@@ -7,6 +7,7 @@
 
 mod attacker;
 mod attacks;
+mod crafted;
 mod guests;
 mod measure;
 mod presenters;
@@ -37,6 +38,7 @@ fn catch(test: &fn()) -> Result<(), libtest_mimic::Failed> {
 
 const TESTS: &[(&str, fn())] = &[
     ("guests::every_image_ends_in_time_and_memory", guests::corpus),
+    ("guests::crafted_images_end_in_time_and_memory", guests::crafted),
     ("guests::mutated_images_end_in_time_and_memory", guests::mutated),
     ("guests::blocks_that_unpack_to_the_most_stay_within_their_buffers", guests::bombs),
     ("attacks::every_answer_that_a_worker_could_give_is_survived", attacks::all),
@@ -44,4 +46,8 @@ const TESTS: &[(&str, fn())] = &[
     ("presenters::mount_of_forged_trees_lives_and_serves_others", presenters::mounted),
     ("resources::two_hundred_disks_are_open_at_once_and_leave_nothing", resources::many_disks),
     ("resources::mounts_made_again_and_again_leave_no_descriptor", resources::mount_cycles),
+    ("resources::hung_disk_delays_nobody_but_who_asks_it", resources::hung_disk),
+    ("resources::stopped_supervisor_is_killed_with_its_worker", resources::stopped_supervisor),
+    ("resources::snapshot_name_that_no_snapshot_has_is_over_the_limit", resources::snapshot_name),
+    ("resources::window_that_cannot_be_made_is_an_error", resources::no_descriptors),
 ];

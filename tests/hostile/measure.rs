@@ -16,6 +16,11 @@ pub fn memory(pid: u32) -> Option<u64> {
     Some(status_bytes(pid, "VmHWM")?.saturating_sub(status_bytes(pid, "RssFile")?))
 }
 
+/// The memory that this process has by itself at present: heap and stacks.
+pub fn own_anonymous() -> u64 {
+    status_bytes(std::process::id(), "RssAnon").expect("the kernel tells")
+}
+
 /// The most memory that this process has had so far.
 pub fn own_memory() -> u64 {
     memory(std::process::id()).expect("the kernel tells")

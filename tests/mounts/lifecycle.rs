@@ -5,13 +5,15 @@ use crate::program;
 use rustix::process::{Pid, Signal, kill_process};
 use spelunk_testkit::peer::{self, Directory};
 use spelunk_testkit::{image, process, skip, tool};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The user whom nothing belongs to.
 const NOBODY: u32 = 65534;
@@ -28,6 +30,48 @@ fn mount_in_the_background_is_ready_when_the_command_returns() {
     mount.unmount().expect("the mount ends");
 
     assert_eq!(count, 20_000);
+}
+
+/// How long mounts are made and ended, in seconds, unless `SPELUNK_MOUNT_SECONDS` says otherwise.
+const CYCLES_SECONDS: f64 = 3.0;
+
+#[test]
+fn mounts_of_the_program_again_and_again_leave_no_process() {
+    if !(skip::unless_fuse() && skip::unless_root("mounting without a helper"))
+        || !skip::unless_found(&["mkfs.ext4"])
+    {
+        return;
+    }
+    let place = Directory::new().expect("a directory");
+    let small = place.path().join("image-of-many-mounts");
+    image::small_ext4(&small).expect("an image can be made");
+    let seconds = std::env::var("SPELUNK_MOUNT_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = Instant::now() + Duration::from_secs_f64(seconds.unwrap_or(CYCLES_SECONDS));
+
+    let mut count = 0;
+    while Instant::now() < end {
+        let mount = peer::spelunk_mount(program::path(), &small, &[]).expect("the image can be mounted");
+        let hello = fs::read(mount.path().join("hello.txt"));
+        let ended = program::run([OsStr::new("umount"), mount.path().as_os_str()]).expect("it runs");
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(!peer::is_mounted(mount.path()));
+        assert_eq!(hello.expect("a file"), b"Hello from inside the image.\n");
+        count += 1;
+    }
+
+    println!("{count} mounts");
+    assert!(count > 0);
+    assert_eq!(processes_with(&small), [] as [String; 0], "processes are left");
+}
+
+/// The processes in whose arguments a path stands.
+fn processes_with(path: &Path) -> Vec<String> {
+    let path = path.to_str().expect("a path in UTF-8");
+    let arguments = fs::read_dir("/proc").expect("the processes").flatten().filter_map(|entry| {
+        let bytes = fs::read(entry.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    arguments.filter(|arguments| arguments.contains(path)).collect()
 }
 
 #[test]
@@ -120,7 +164,7 @@ fn mount_ends_by_sigint() {
 }
 
 /// Mounts, ends the mount so, and looks for what stays behind.
-fn ends_cleanly(image: &std::path::Path, how: &str, end: impl Fn(&std::path::Path, Pid)) {
+fn ends_cleanly(image: &Path, how: &str, end: impl Fn(&Path, Pid)) {
     let mut mount = mount_foreground(image, &[]).expect("the image can be mounted");
     let server = mount.server().expect("a server in the foreground");
     let family = process::descendants(server);

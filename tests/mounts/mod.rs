@@ -2,6 +2,7 @@
 
 mod counts;
 mod full_walk;
+mod idle;
 mod lifecycle;
 mod lost_worker;
 

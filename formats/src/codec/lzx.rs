@@ -276,6 +276,12 @@ mod tests {
         assert!(decompress(&stored_block(b"abcde")[..18], &mut [0; 5]).is_err());
         assert!(decompress(&stored_block(b""), &mut [0; 5]).is_err());
         assert!(decompress(&[0x00, 0x30], &mut [0; 1 << 15]).is_err());
-        assert!(decompress(&[], &mut [0; (1 << 15) + 1]).is_err());
+    }
+
+    #[test]
+    fn chunk_of_more_than_32_kib_is_over_the_limit() {
+        let error = decompress(&stored_block(b"abcde"), &mut [0; CHUNK_BYTES_MAX + 1]).unwrap_err();
+
+        assert_eq!(error.kind(), spelunk_tree::ErrorKind::Limit);
     }
 }

@@ -3,13 +3,18 @@
 //! To add one: a folder here, a row in [`GUESTS`], a fixture, a row in the README's table.
 
 mod clusters;
+mod code_page;
 mod dos_time;
 pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod ntfs;
+mod time_zone;
 mod upcase;
 mod utf16;
+
+pub use code_page::CodePage;
+pub use time_zone::TimeZone;
 
 use spelunk_tree::{Error, ReadAt, Result, Tree};
 use std::sync::Arc;
@@ -31,10 +36,14 @@ pub struct Guest {
 }
 
 /// How guests are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Show the files in which the filesystem keeps itself (`$MFT`, ...).
     pub show_metafiles: bool,
+    /// Of names that are stored as bytes of an unknown code page: FAT's short names and labels.
+    pub code_page: CodePage,
+    /// Of times that are stored without their zone: FAT's, and exFAT's where they lack it.
+    pub time_zone: TimeZone,
 }
 
 /// All guests in the order they are probed: those first whose magic is long, since ext has two bytes alone,

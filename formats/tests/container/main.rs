@@ -21,6 +21,7 @@ mod chain;
 mod corpus;
 mod damaged;
 mod differ;
+mod limits;
 mod make;
 mod qcow2;
 mod qemu;

@@ -366,7 +366,7 @@ impl Vhdx {
 }
 
 impl LogEntry {
-    fn build(&self, tail: usize) -> Vec<u8> {
+    pub fn build(&self, tail: usize) -> Vec<u8> {
         let descriptors = self.changes.len();
         let mut bytes = vec![0; (64 + descriptors * 32).next_multiple_of(4096)];
         let mut data = Vec::new();

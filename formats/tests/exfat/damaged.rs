@@ -182,3 +182,29 @@ fn root_that_is_nowhere_is_said_and_an_error() {
     let error = tree.list(tree.root(), spelunk_tree::Cursor::START, 9).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
+
+#[test]
+fn label_is_cut_at_its_longest() {
+    let mut volume = volume();
+    volume.0[BITMAP_ENTRY - 32 + 1] = 200;
+
+    let tree = volume.open();
+
+    assert_eq!(String::from_utf8_lossy(&tree.info().label).chars().count(), 11);
+}
+
+#[test]
+fn sectors_and_clusters_over_the_largest_are_corrupt() {
+    for (sector_shift, cluster_shift) in [(13, 0), (12, 14), (9, 17), (255, 255)] {
+        let mut volume = volume();
+        volume.0[108..110].copy_from_slice(&[sector_shift, cluster_shift]);
+        // Without a backup that could stand in for it.
+        volume.0[12 * 512..24 * 512].fill(0);
+
+        assert_eq!(
+            volume.try_open().err().unwrap().kind(),
+            ErrorKind::Corrupt,
+            "{sector_shift} {cluster_shift}"
+        );
+    }
+}

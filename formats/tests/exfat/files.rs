@@ -147,12 +147,19 @@ fn files_of_more_than_four_gigabytes_are_read_at_their_ends() {
 
 /// A file with a time of creation, its hundredths and its offset from UTC.
 fn created(timestamp: u32, hundredths: u8, utc_offset: u8) -> Option<Time> {
+    created_in("UTC", timestamp, hundredths, utc_offset)
+}
+
+/// The same, as it is read when local times are taken for those of `zone`.
+fn created_in(zone: &str, timestamp: u32, hundredths: u8, utc_offset: u8) -> Option<Time> {
     let mut bytes = Set::new("f").bytes();
     bytes[8..12].copy_from_slice(&timestamp.to_le_bytes());
     bytes[20] = hundredths;
     bytes[22] = utc_offset;
     seal_set(&mut bytes);
-    Volume::new().root(&[bytes]).open().attr(node(ROOT_ENTRIES)).unwrap().created
+    let options = Options { time_zone: zone.parse().unwrap(), ..Options::default() };
+    let tree = Volume::new().root(&[bytes]).open_with(&options).unwrap();
+    tree.attr(node(ROOT_ENTRIES)).unwrap().created
 }
 
 #[test]
@@ -169,8 +176,10 @@ fn times_have_hundredths_and_a_time_zone() {
     assert_eq!(created(stamp, 0, 0xC1), time(noon + 63 * 900, 0));
     assert_eq!(created(stamp, 0, 0xBF), time(noon - 63 * 900, 0));
     assert_eq!(created(stamp, 0, 0xC0), time(noon + 64 * 900, 0));
-    // Without the valid bit it is local time.
+    // Without the valid bit it is local time, of the zone that is taken for it.
     assert_eq!(created(stamp, 0, 0x08), time(noon, 0));
+    assert_eq!(created_in("-03:00", stamp, 0, 0x08), time(noon + 3 * 3600, 0));
+    assert_eq!(created_in("-03:00", stamp, 0, 0x80), time(noon, 0));
     for bad in [created(0, 0, 0x80), created(stamp, 200, 0x80), created(stamp | 0x1F, 0, 0x80)] {
         assert_eq!(bad, None);
     }

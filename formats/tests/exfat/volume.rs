@@ -162,7 +162,11 @@ impl Volume {
     }
 
     pub fn try_open(self) -> Result<Arc<dyn Tree>> {
-        guest::open(Arc::new(MemoryImage(self.0)), &Options::default())
+        self.open_with(&Options::default())
+    }
+
+    pub fn open_with(self, options: &Options) -> Result<Arc<dyn Tree>> {
+        guest::open(Arc::new(MemoryImage(self.0)), options)
     }
 
     pub fn open(self) -> Arc<dyn Tree> {

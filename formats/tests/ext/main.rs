@@ -5,6 +5,7 @@
 
 mod corpus;
 mod damage;
+mod fast_commit;
 mod journal;
 mod kernel;
 mod populate;

@@ -18,30 +18,31 @@ use std::time::{Duration, Instant};
 const SEALED: &[&str] = &["ext4-sealed"];
 
 /// Bytes of a file that are compared.
-const BYTES_MAX: usize = 200_000;
+pub const BYTES_MAX: usize = 200_000;
 /// Levels of directories.
 const DEPTH_MAX: usize = 16;
 
 /// What is known of one path.
 #[derive(Clone, Debug, PartialEq)]
-struct Known {
-    attr: Attr,
+pub struct Known {
+    pub node: NodeId,
+    pub attr: Attr,
     /// The names in a directory; the bytes of a file; the target of a link.
-    names: Option<BTreeSet<Vec<u8>>>,
-    bytes: Option<Vec<u8>>,
+    pub names: Option<BTreeSet<Vec<u8>>>,
+    pub bytes: Option<Vec<u8>>,
 }
 
 /// What a walk found, and the paths at which it met errors.
 #[derive(Default)]
-struct Walked {
-    known: BTreeMap<Vec<u8>, Known>,
-    broken: BTreeSet<Vec<u8>>,
+pub struct Walked {
+    pub known: BTreeMap<Vec<u8>, Known>,
+    pub broken: BTreeSet<Vec<u8>>,
     /// Where in the image the contents of files lie.
     contents: Vec<std::ops::Range<u64>>,
 }
 
 impl Walked {
-    fn of(image: Arc<dyn ReadAt>) -> Walked {
+    pub fn of(image: Arc<dyn ReadAt>) -> Walked {
         let mut walked = Walked::default();
         match disk::open(image, &mut NoParents, &Options::default()) {
             Ok(OpenDisk { trees, .. }) if trees.len() == 1 => match &trees[0] {
@@ -86,7 +87,7 @@ impl Walked {
                 _ => self.leaf(tree, entry.node, entry.attr, below),
             }
         }
-        self.known.insert(path.to_vec(), Known { attr, names: Some(names), bytes: None });
+        self.known.insert(path.to_vec(), Known { node: dir, attr, names: Some(names), bytes: None });
     }
 
     fn leaf(&mut self, tree: &dyn Tree, node: NodeId, attr: Attr, path: Vec<u8>) {
@@ -105,7 +106,7 @@ impl Walked {
             _ => Ok(Vec::new()),
         };
         match bytes {
-            Ok(bytes) => drop(self.known.insert(path, Known { attr, names: None, bytes: Some(bytes) })),
+            Ok(bytes) => drop(self.known.insert(path, Known { node, attr, names: None, bytes: Some(bytes) })),
             Err(_) => drop(self.broken.insert(path)),
         }
     }

@@ -12,6 +12,7 @@ mod differential;
 #[path = "../images/mod.rs"]
 mod images;
 mod mutate;
+mod peers;
 mod seeds;
 mod walker;
 
@@ -44,7 +45,7 @@ impl ParentSource for NoParents {
 /// and broken places were met.
 fn open_and_walk(image: Arc<dyn ReadAt>) -> Walker {
     let mut walker = Walker::new(image.clone());
-    match disk::open(image, &mut NoParents, &Options { show_metafiles: true }) {
+    match disk::open(image, &mut NoParents, &Options { show_metafiles: true, ..Options::default() }) {
         Ok(disk) => disk.trees.iter().flatten().for_each(|tree| walker.walk(&**tree)),
         Err(_) => walker.errors += 1,
     }

@@ -66,5 +66,8 @@ impl ReadAt for Memory {
 
 /// Opens the NTFS volume at `start` of an image, with its metafiles.
 pub fn open_at(image: Arc<dyn ReadAt>, start: u64, len: u64) -> Result<Arc<dyn Tree>> {
-    guest::open(Arc::new(Slice::new(image, start, len)), &Options { show_metafiles: true })
+    guest::open(
+        Arc::new(Slice::new(image, start, len)),
+        &Options { show_metafiles: true, ..Options::default() },
+    )
 }

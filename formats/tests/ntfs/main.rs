@@ -6,6 +6,7 @@
 mod corpus;
 mod file;
 mod hostile;
+mod limits;
 mod live;
 mod walk;
 #[path = "../wim/mod.rs"]

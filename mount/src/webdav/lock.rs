@@ -159,5 +159,7 @@ mod tests {
         assert_eq!(wish, Wish { is_shared: true, owner: "DOMAIN\\user <x>".to_owned() });
         assert!(document(&wish, "t", "0", "/").contains("user &lt;x&gt;</D:owner>"));
         assert!(parse(b"<lockinfo xmlns='DAV:'/>").is_err());
+        let endless = String::from_utf8_lossy(body).replace("DOMAIN", &"D".repeat(OWNER_BYTES_MAX));
+        assert!(parse(endless.as_bytes()).is_err());
     }
 }

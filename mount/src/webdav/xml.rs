@@ -108,6 +108,12 @@ mod tests {
         assert!(!is_accepted(&deep(20_000)));
         assert!(!is_accepted("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>"));
         assert!(!is_accepted(&format!("<{}/>", "a".repeat(1000))));
+        let attributes = |count: usize| {
+            let all: String = (0..count).map(|number| format!(" a{number}='x'")).collect();
+            format!("<a{all}/>")
+        };
+        assert!(is_accepted(&attributes(ATTRIBUTES_MAX)));
+        assert!(!is_accepted(&attributes(ATTRIBUTES_MAX + 1)));
         assert!(!is_accepted("<a>"));
         assert!(!is_accepted("a"));
     }

@@ -105,4 +105,5 @@ fn deep_paths_are_bounded() {
     assert_eq!(server.propfind(&format!("/dav{}", "/d".repeat(50)), 1).status, 207);
     assert_eq!(server.propfind(&format!("/dav{}", "/d".repeat(51)), 1).status, 404);
     assert_eq!(server.propfind(&format!("/dav{}", "/d".repeat(20_000)), 1).status, 404);
+    assert_eq!(server.propfind(&format!("/dav{}", "/d".repeat(32_770)), 1).status, 414);
 }

@@ -52,8 +52,7 @@ impl Line {
         let too_long = Lost::Broke(Malformed("a reply longer than asked for"));
         let data = data.get_mut(..data_len).ok_or(too_long)?;
         let mut body = vec![0; body_len];
-        self.window.copy_out(0, &mut body).ok_or(too_long)?;
-        self.window.copy_out(body_len, data).ok_or(too_long)?;
+        self.window.copy_out(&mut body, data).map_err(Lost::System)?;
         Ok(Answer { status: packet.status, body, data_len })
     }
 }

@@ -4,7 +4,8 @@
 //! that finds its worker dead may be innocent (another request, or the machine, killed it), so it is asked
 //! once more of the next worker, alone; when that one dies as well, the request is what kills.
 
-use super::keeper::Keeper;
+use super::idle::Watch;
+use super::keeper::{Keeper, Moment};
 use super::line::{Answer, Lost};
 use super::running::Running;
 use super::{Image, OpenOptions, Stats, open_image};
@@ -20,7 +21,9 @@ pub(crate) struct Link {
     opening: Opening,
     images: Vec<Arc<Image>>,
     options: OpenOptions,
-    keeper: Keeper,
+    keeper: Arc<Keeper>,
+    /// Ends the worker when nobody asks it anything for a while.
+    _watch: Option<Watch>,
     chain: Mutex<Chain>,
     /// Shared by requests, exclusive for one that is asked once more.
     alone: RwLock<()>,
@@ -46,11 +49,13 @@ impl Link {
         let mut chain = Chain::new(disks)?;
         let (running, opening) = Running::start(&mut chain, options)?;
         let images = chain.complete();
+        let keeper = Arc::new(Keeper::with(running));
         Ok(Link {
             opening,
             images,
             options: options.clone(),
-            keeper: Keeper::with(running),
+            _watch: options.idle.map(|idle| Watch::start(&keeper, idle)).transpose()?,
+            keeper,
             chain: Mutex::new(chain),
             alone: RwLock::new(()),
             round_trips: AtomicU64::new(0),
@@ -77,14 +82,15 @@ impl Link {
         data: &mut [u8],
         parse: impl Fn(&Answer) -> Decoded<T>,
     ) -> Result<T> {
+        let since = self.keeper.now();
         let shared = self.alone.read().unwrap_or_else(PoisonError::into_inner);
-        let first = self.attempt(doing, request, data, &parse)?;
+        let first = self.attempt(since, doing, request, data, &parse)?;
         drop(shared);
         if let Some(answer) = first {
             return answer;
         }
         let _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
-        self.attempt(doing, request, data, &parse)?.unwrap_or_else(|| {
+        self.attempt(since, doing, request, data, &parse)?.unwrap_or_else(|| {
             let cause = Error::new(ErrorKind::WorkerLost, "the worker died of this request, twice");
             Err(Error::new(ErrorKind::WorkerLost, doing).because(cause))
         })
@@ -99,18 +105,19 @@ impl Link {
     ) -> Result<T> {
         let _shared = self.alone.read().unwrap_or_else(PoisonError::into_inner);
         let lost = || Error::new(ErrorKind::WorkerLost, doing);
-        self.attempt(doing, request, &mut [], &parse)?.unwrap_or_else(|| Err(lost()))
+        self.attempt(self.keeper.now(), doing, request, &mut [], &parse)?.unwrap_or_else(|| Err(lost()))
     }
 
     /// Asks once. `Ok(None)` when the worker was found dead, perhaps not because of this request.
     fn attempt<T>(
         &self,
+        since: Moment,
         doing: &'static str,
         request: &Request,
         data: &mut [u8],
         parse: &impl Fn(&Answer) -> Decoded<T>,
     ) -> Result<Option<Result<T>>> {
-        let running = self.running()?;
+        let running = self.running(since)?;
         let parsed = running.exchange(request, data, self.options.deadline).and_then(|answer| {
             let parsed = match answer.status {
                 Status::Done => parse(&answer).map(Ok),
@@ -133,8 +140,8 @@ impl Link {
     }
 
     /// The worker; another one when it was lost.
-    fn running(&self) -> Result<Arc<Running>> {
-        self.keeper.running(|| {
+    fn running(&self, since: Moment) -> Result<Arc<Running>> {
+        self.keeper.running(since, || {
             let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
             let (running, opening) = Running::start(&mut chain, &self.options)?;
             if opening != self.opening {
@@ -156,5 +163,12 @@ impl Link {
 
     pub(crate) fn worker_pid(&self) -> Option<u32> {
         self.keeper.worker_pid()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // The watch may hold the keeper a moment longer.
+        self.keeper.end();
     }
 }

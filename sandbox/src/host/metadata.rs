@@ -4,7 +4,7 @@
 //! worker, and gets back what they say.
 
 use super::OpenOptions;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Moment};
 use super::line::Lost;
 use super::running::Running;
 use crate::wire::message::METADATA_MAX;
@@ -78,10 +78,11 @@ impl MetadataWorker {
             lens.collect::<Result<Vec<u32>, _>>().map_err(|_| Error::limit("metadata of too many bytes"))?;
         let request = Request::Metadata { lens, is_full: detail == Detail::Full };
         let file = sealed(batch).map_err(|cause| Error::from_io(DOING, &cause))?;
-        let first = self.running()?;
+        let since = self.keeper.now();
+        let first = self.running(since)?;
         let lost = match self.attempt(&first, &request, &file, batch.len()) {
             Err(Lost::Died) => {
-                let second = self.running()?;
+                let second = self.running(since)?;
                 match self.attempt(&second, &request, &file, batch.len()) {
                     Ok(answer) => return answer,
                     Err(lost) => second.error(lost, DOING),
@@ -118,8 +119,8 @@ impl MetadataWorker {
     }
 
     /// The worker; another one when it was lost.
-    fn running(&self) -> Result<Arc<Running>> {
-        self.keeper.running(|| Running::start_without_disk(self.deadline))
+    fn running(&self, since: Moment) -> Result<Arc<Running>> {
+        self.keeper.running(since, || Running::start_without_disk(self.deadline))
     }
 
     /// The process id of the worker, while there is one.

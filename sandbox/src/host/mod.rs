@@ -1,6 +1,7 @@
 //! The host's side: starts workers, asks them, and reads what they say is plain.
 
 mod files_ahead;
+mod idle;
 mod image;
 mod keeper;
 pub(crate) mod line;
@@ -20,6 +21,7 @@ pub use metadata::{Detail, MetadataWorker};
 
 use link::Link;
 use remote_tree::RemoteTree;
+use spelunk_formats::guest::{CodePage, TimeZone};
 use spelunk_tree::{DiskInfo, Result, Tree};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,13 +38,27 @@ pub struct OpenOptions {
     /// Open the image as this one of the snapshots in it was (QCOW2), by its id or else its name; at most
     /// [`SNAPSHOT_BYTES_MAX`] bytes.
     pub snapshot: Option<String>,
+    /// Of names that a guest stores as bytes of an unknown code page (FAT's short ones).
+    pub code_page: CodePage,
+    /// Of times that a guest stores without their zone (FAT's).
+    pub time_zone: TimeZone,
     /// How long one request may take before the worker is given up.
     pub deadline: Duration,
+    /// End the worker when it was not asked anything for so long: the next request starts another one, unseen.
+    /// `None`: it lives as long as the disk is open.
+    pub idle: Option<Duration>,
 }
 
 impl Default for OpenOptions {
     fn default() -> OpenOptions {
-        OpenOptions { show_metafiles: false, snapshot: None, deadline: Duration::from_secs(30) }
+        OpenOptions {
+            show_metafiles: false,
+            snapshot: None,
+            code_page: CodePage::default(),
+            time_zone: TimeZone::default(),
+            deadline: Duration::from_secs(30),
+            idle: None,
+        }
     }
 }
 
@@ -55,7 +71,7 @@ pub struct Stats {
     pub bytes_read: u64,
     /// Bytes of files that the worker decoded.
     pub bytes_decoded: u64,
-    /// Workers that were started in place of one that was lost.
+    /// Workers that were started in place of one that was lost, or ended because nobody needed it.
     pub restarts: u64,
 }
 

@@ -129,11 +129,17 @@ fn open(
 ) -> Result<Opening, Failure> {
     chain.begin();
     let image = chain.image(0).ok_or_else(|| Failure::Refused(Error::internal("a chain of nothing")))?;
-    let OpenOptions { show_metafiles, snapshot, .. } = options.clone();
+    let snapshot = options.snapshot.clone();
     if snapshot.as_ref().is_some_and(|name| name.len() > SNAPSHOT_BYTES_MAX) {
         return Err(Failure::Refused(Error::limit("a snapshot's name that no snapshot has")));
     }
-    let request = Request::Open { size: image.size, show_metafiles, snapshot };
+    let request = Request::Open {
+        size: image.size,
+        snapshot,
+        show_metafiles: options.show_metafiles,
+        code_page: options.code_page.number(),
+        time_zone: options.time_zone.to_string(),
+    };
     let mut answer = line.exchange(&request, Some(&image.file), &mut [], deadline).map_err(Failure::Lost)?;
     loop {
         match answer.status {

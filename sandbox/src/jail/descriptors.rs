@@ -4,6 +4,7 @@
 use super::Layer;
 use crate::channel::Socket;
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::AsFd;
 
 /// Closes every descriptor above the standard ones: what whoever started this program had open, whatever it
@@ -14,6 +15,14 @@ use std::os::fd::AsFd;
 /// When the system does not have `close_range` (Linux before 5.9), or forbids it.
 pub fn close_inherited() -> std::io::Result<()> {
     Ok(close_range(3, u32::MAX)?)
+}
+
+/// Lets this process have as many descriptors as the system grants it: each open disk takes some, and shells start
+/// programs with 1024, which is the other limit for those that can only count so far.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // It may be refused; then fewer disks can be open at once.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Closes what the host leaked and returns the host's socket, which is standard input.

@@ -19,8 +19,8 @@ mod namespaces;
 mod seccomp;
 mod supervisor;
 
-pub use descriptors::close_inherited;
 pub(crate) use descriptors::control;
+pub use descriptors::{close_inherited, raise_descriptor_limit};
 
 use crate::LayerReport;
 use crate::channel::Socket;

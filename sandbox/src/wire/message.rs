@@ -103,7 +103,7 @@ impl Wire for LayerReport {
 pub(crate) enum Request {
     /// Open the image whose descriptor comes along. Answered by [`Opening`], after any number of
     /// [`Status::NeedParent`] and [`Status::NeedDisk`].
-    Open { size: u64, show_metafiles: bool, snapshot: Option<String> },
+    Open { size: u64, snapshot: Option<String>, show_metafiles: bool, code_page: u16, time_zone: String },
     /// The answer to [`Status::NeedParent`], or the next disk's image to [`Status::NeedDisk`]; the descriptor comes along.
     Parent { size: u64 },
     /// The answer to [`Status::NeedParent`] and [`Status::NeedDisk`] when there is none (left).
@@ -138,11 +138,13 @@ pub(crate) enum Request {
 impl Wire for Request {
     fn encode(&self, out: &mut Encoder) {
         match self {
-            Request::Open { size, show_metafiles, snapshot } => {
+            Request::Open { size, snapshot, show_metafiles, code_page, time_zone } => {
                 out.put(&0u8);
                 out.put(size);
-                out.put(show_metafiles);
                 out.put(snapshot);
+                out.put(show_metafiles);
+                out.put(code_page);
+                out.put(time_zone);
             }
             Request::Parent { size } => {
                 out.put(&1u8);
@@ -196,8 +198,10 @@ impl Wire for Request {
             0 => {
                 return Ok(Request::Open {
                     size: from.get()?,
-                    show_metafiles: from.get()?,
                     snapshot: from.get()?,
+                    show_metafiles: from.get()?,
+                    code_page: from.get()?,
+                    time_zone: from.get()?,
                 });
             }
             1 => return Ok(Request::Parent { size: from.get()? }),

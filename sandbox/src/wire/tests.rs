@@ -122,7 +122,13 @@ fn extents() -> Extents {
 fn requests() -> Vec<Request> {
     let (tree, dir, stream) = (3, node(9), Some(name(b"s")));
     vec![
-        Request::Open { size: 5, show_metafiles: true, snapshot: Some("before".into()) },
+        Request::Open {
+            size: 5,
+            snapshot: Some("before".into()),
+            show_metafiles: true,
+            code_page: 850,
+            time_zone: "Europe/Berlin".into(),
+        },
         Request::Parent { size: 6 },
         Request::NoParent,
         Request::Lookup { tree, dir, name: name(b"n") },

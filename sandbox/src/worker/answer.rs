@@ -10,7 +10,7 @@ use crate::wire::{Encoder, Extents, KnownFile, Opening, Request, Wire};
 use crate::worker::block_cache::BlockCache;
 use rustix::fd::OwnedFd;
 use spelunk_formats::disk::{self, OpenDisk};
-use spelunk_formats::guest::Options;
+use spelunk_formats::guest::{CodePage, Options};
 use spelunk_tree::{Cursor, Error, NodeId, Place, Result, Tree, limits};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,8 +66,13 @@ impl Server {
 
     fn outcome(&self, received: Received, channel: &mut Channel) -> Result<Body> {
         match &received.request {
-            Request::Open { size, show_metafiles, snapshot } => {
-                let options = Options { show_metafiles: *show_metafiles };
+            Request::Open { size, snapshot, show_metafiles, code_page, time_zone } => {
+                let unknown = |what| Error::internal(format!("opening with an unknown {what}"));
+                let options = Options {
+                    show_metafiles: *show_metafiles,
+                    code_page: CodePage::numbered(*code_page).ok_or_else(|| unknown("code page"))?,
+                    time_zone: time_zone.parse().map_err(|_| unknown("time zone"))?,
+                };
                 let image = received.descriptor.map(|descriptor| (descriptor, *size));
                 self.open(image, snapshot.as_deref(), &options, channel)
             }

@@ -5,7 +5,8 @@
 use super::jailed::{self, Found};
 use super::listing::{Listings, names};
 use super::metadata::{self, Tail};
-use super::nodes::{Nodes, ROOT, id_of};
+use crate::library::nodes::{Nodes, ROOT, id_of};
+use crate::library::recent::Recent;
 use rustix::fd::OwnedFd;
 use spelunk_sandbox::urbackup::Metadata;
 use spelunk_sandbox::{Detail, MetadataWorker};
@@ -13,10 +14,9 @@ use spelunk_tree::{
     Attr, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, Result, StreamInfo, Tree,
     TreeInfo, Xattr, Xattrs, limits,
 };
-use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Directories and files that stay open for a while.
 const DIRECTORIES_MAX: usize = 64;
@@ -39,10 +39,10 @@ pub(super) struct FileBackup {
     client: OwnedFd,
     share: Arc<Directory>,
     worker: Arc<MetadataWorker>,
-    nodes: Nodes,
+    nodes: Nodes<(NodeId, Name)>,
     listings: Listings,
-    directories: Recent<Directory>,
-    files: Recent<File>,
+    directories: Recent<NodeId, Directory>,
+    files: Recent<NodeId, File>,
 }
 
 /// An entry before its metadata are parsed.
@@ -78,6 +78,11 @@ impl FileBackup {
         })
     }
 
+    /// The id of an entry, which is remembered.
+    fn id(&self, parent: NodeId, name: &Name) -> Result<NodeId> {
+        self.nodes.put(id_of(parent, name), (parent, name.clone()))
+    }
+
     /// A directory within another.
     fn inner(&self, parent: &Directory, name: &Name) -> Result<Directory> {
         let data = jailed::directory_or_pooled(&self.client, &parent.data, name.as_bytes())?;
@@ -96,7 +101,7 @@ impl FileBackup {
             if at == self.root() {
                 break self.share.clone();
             }
-            if let Some(known) = self.directories.get(at) {
+            if let Some(known) = self.directories.get(&at) {
                 break known;
             }
             if missing.len() >= limits::DEPTH_MAX {
@@ -108,7 +113,7 @@ impl FileBackup {
         };
         for (node, name) in missing.into_iter().rev() {
             directory = Arc::new(self.inner(&directory, &name)?);
-            self.directories.put(node, directory.clone());
+            self.directories.put(node, directory.clone(), 1);
         }
         Ok(directory)
     }
@@ -137,7 +142,7 @@ impl FileBackup {
                 left = left.checked_sub(1).ok_or_else(|| Error::limit("a search through too many files"))?;
                 if id_of(node, &name) == wanted {
                     self.remember(&path)?;
-                    self.nodes.id(node, &name)?;
+                    self.id(node, &name)?;
                     return Ok((node, name));
                 }
                 let found = jailed::look(&directory.data, name.as_bytes());
@@ -150,7 +155,7 @@ impl FileBackup {
     }
 
     fn remember(&self, path: &[Name]) -> Result<()> {
-        path.iter().try_fold(self.root(), |node, name| self.nodes.id(node, name)).map(drop)
+        path.iter().try_fold(self.root(), |node, name| self.id(node, name)).map(drop)
     }
 
     /// What lies under a node, and its metadata.
@@ -205,7 +210,7 @@ impl FileBackup {
                 Err(error) => Err(error),
             };
             let entry = found.and_then(|found| {
-                let node = self.nodes.id(dir, &name)?;
+                let node = self.id(dir, &name)?;
                 let attr = attr(found, metadata, || jailed::link(&parent.data, name.as_bytes()))?;
                 Ok(Entry { name: name.clone(), node, attr })
             });
@@ -217,7 +222,7 @@ impl FileBackup {
     }
 
     fn file(&self, node: NodeId) -> Result<Arc<File>> {
-        if let Some(file) = self.files.get(node) {
+        if let Some(file) = self.files.get(&node) {
             return Ok(file);
         }
         if node == self.root() {
@@ -229,7 +234,7 @@ impl FileBackup {
             return Err(Error::new(ErrorKind::IsADirectory, "reading a directory as a file"));
         }
         let file = Arc::new(jailed::file(&parent.data, name.as_bytes())?.0);
-        self.files.put(node, file.clone());
+        self.files.put(node, file.clone(), 1);
         Ok(file)
     }
 }
@@ -294,7 +299,7 @@ impl Tree for FileBackup {
         let found = jailed::look(&parent.data, name.as_bytes())?;
         let metadata = self.parsed(self.tail(&parent, name, found));
         let attr = attr(found, metadata, || jailed::link(&parent.data, name.as_bytes()))?;
-        Ok(Entry { name: name.clone(), node: self.nodes.id(dir, name)?, attr })
+        Ok(Entry { name: name.clone(), node: self.id(dir, name)?, attr })
     }
 
     fn list(&self, dir: NodeId, cursor: Cursor, max: usize) -> Result<Page> {
@@ -378,30 +383,4 @@ fn read(file: &File, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         }
     }
     Ok(done)
-}
-
-/// What was used lately, by node.
-struct Recent<T> {
-    max: usize,
-    kept: Mutex<VecDeque<(NodeId, Arc<T>)>>,
-}
-
-impl<T> Recent<T> {
-    fn new(max: usize) -> Recent<T> {
-        Recent { max, kept: Mutex::default() }
-    }
-
-    fn get(&self, node: NodeId) -> Option<Arc<T>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|(known, _)| *known == node)?;
-        let known = kept.remove(at)?;
-        kept.push_front(known);
-        kept.front().map(|(_, value)| value.clone())
-    }
-
-    fn put(&self, node: NodeId, value: Arc<T>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_front((node, value));
-        kept.truncate(self.max);
-    }
 }

@@ -1,7 +1,7 @@
 //! Names of a directory, in the order in which they are listed: by the hashes that their ids are, so that a cursor
 //! says where a listing goes on in every process, and a page costs no more than what is on it.
 
-use super::nodes::id_of;
+use crate::library::nodes::id_of;
 use rustix::fs::Dir;
 use spelunk_tree::{Cursor, Error, Name, NodeId, Result};
 use std::collections::VecDeque;

@@ -4,7 +4,6 @@
 //! storage.rs  who was backed up, when, what: names of folders, and what databases say of them
 //! database/   what the server's databases say, where there are some
 //! jailed.rs   opening what lies in a backup, where no link leads anywhere but into the directory pool
-//! nodes.rs    node ids of a file backup, and the names that they stand for
 //! listing.rs  a directory's names, in the order in which they are listed
 //! metadata.rs what stands in `.hashes` of a file, read here and parsed in the jail
 //! files.rs    a share of a file backup as a tree
@@ -15,7 +14,6 @@ mod files;
 mod jailed;
 mod listing;
 mod metadata;
-mod nodes;
 mod storage;
 
 use super::{Client, Place, Source};
@@ -44,13 +42,13 @@ pub(super) fn probe(place: &Place) -> bool {
 ///
 /// # Errors
 /// When its directory cannot be opened; when there are no databases where they are said to be.
-pub(super) fn open(place: &Place) -> Result<Box<dyn Source>> {
+pub(super) fn open(place: &Place) -> Result<Vec<Box<dyn Source>>> {
     let storage = Storage::open(&place.path)?;
     let databases = match &place.urbackup_databases {
         Some(path) => Some(Databases::open(path)?),
         None => Databases::of_storage(&place.path),
     };
-    Ok(Box::new(UrBackup { storage, databases, worker: Mutex::default() }))
+    Ok(vec![Box::new(UrBackup { storage, databases, worker: Mutex::default() })])
 }
 
 impl Source for UrBackup {

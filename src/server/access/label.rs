@@ -16,3 +16,17 @@ pub fn check(label: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_are_empty_endless_or_disguised_are_refused() {
+        assert!(check("My laptop's script").is_ok());
+        assert!(check(&"é".repeat(CHARACTERS_MAX)).is_ok());
+        for bad in [String::new(), " ".to_owned(), "é".repeat(CHARACTERS_MAX + 1), "a\u{202e}b".to_owned()] {
+            assert!(check(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

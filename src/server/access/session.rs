@@ -126,6 +126,25 @@ pub fn from_headers(headers: &HeaderMap, is_secure: bool) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::access::rights::Rights;
+    use crate::server::access::tests::Folder;
+    use crate::server::access::{db, users};
+
+    #[test]
+    fn more_sessions_than_there_may_be_end_the_oldest() {
+        let folder = Folder::new();
+        let mut db = db::open(folder.path()).unwrap();
+        let new = users::New { name: "alice", password: "hash", is_admin: false, rights: &Rights::default() };
+        let user = users::add(&mut db, &new, 0).unwrap().id;
+        let lifetime = Lifetime::default();
+
+        let ids: Vec<String> =
+            (0..=i64::from(PER_USER_MAX)).map(|now| start(&db, user, lifetime, now).unwrap()).collect();
+        let is_there = |id: &str| find(&db, id, lifetime, 100).unwrap().is_some();
+
+        assert!(!is_there(&ids[0]));
+        assert!(ids[1..].iter().all(|id| is_there(id)));
+    }
 
     #[test]
     fn cookies_are_kept_from_scripts_and_other_sites() {

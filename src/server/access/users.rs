@@ -291,6 +291,25 @@ mod tests {
     }
 
     #[test]
+    fn more_users_and_rights_than_there_may_be_are_refused() {
+        let folder = Folder::new();
+        let mut db = db::open(folder.path()).unwrap();
+        let client = |number: usize| Name::new(format!("c{number}").into_bytes()).unwrap();
+        let rights = |count: usize| Rights {
+            every: Actions::NONE,
+            clients: (0..count).map(|number| (client(number), Actions::ALL)).collect(),
+        };
+        let new = |rights| New { name: "alice", password: "hash", is_admin: false, rights };
+
+        assert!(matches!(add(&mut db, &new(&rights(CLIENTS_MAX + 1)), 0), Err(Error::Bad(_))));
+        add(&mut db, &new(&rights(CLIENTS_MAX)), 0).unwrap();
+        let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+                    INSERT INTO users (name, password, is_admin, made) SELECT 'u' || i, 'hash', 0, 0 FROM n";
+        db.execute(many, [USERS_MAX - 1]).unwrap();
+        assert!(matches!(add(&mut db, &admin("bob"), 0), Err(Error::Conflict(_))));
+    }
+
+    #[test]
     fn one_administrator_is_always_left() {
         let folder = Folder::new();
         let mut db = db::open(folder.path()).unwrap();

@@ -4,7 +4,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 use super::*;
-use spelunk_tree::{Device, ErrorKind};
+use spelunk_tree::{Device, ErrorKind, limits};
 
 fn varint(value: u64) -> Vec<u8> {
     if value >> 56 != 0 {
@@ -161,4 +161,20 @@ fn every_cut_and_every_changed_byte_is_an_answer_and_never_a_panic() {
             }
         }
     }
+}
+
+#[test]
+fn file_of_more_streams_than_may_be_is_over_the_limit() {
+    let with = |kind: u32, count: usize| {
+        let times: Vec<u8> = (0..4).flat_map(|_| varint(0)).collect();
+        let mut body = text(&[&[1][..], &0x20u32.to_le_bytes(), &times].concat());
+        body.extend(stream(kind, ":x:$DATA", b"").repeat(count));
+        body.push(0);
+        parse(&[general(), system(MAGIC_WINDOWS, &body)].concat()).map(|metadata| metadata.streams.len())
+    };
+
+    assert_eq!(with(4, limits::STREAMS_MAX), Ok(limits::STREAMS_MAX));
+    assert_eq!(with(4, limits::STREAMS_MAX + 1).unwrap_err().kind(), ErrorKind::Limit);
+    assert_eq!(with(7, 2 * limits::STREAMS_MAX - 1), Ok(0));
+    assert_eq!(with(7, 2 * limits::STREAMS_MAX).unwrap_err().kind(), ErrorKind::Limit);
 }

@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
                 Kind::End => return Ok(None),
                 Kind::File => match self.take_set(entry) {
                     Ok(()) if !is_wanted(&self.set) => continue,
-                    Ok(()) => File::parse(&self.set),
+                    Ok(()) => File::parse(&self.set, &self.volume.time_zone),
                     Err(error) => Err(error.into()),
                 },
                 Kind::CriticalPrimary(entry_type) => {

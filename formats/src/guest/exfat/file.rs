@@ -4,6 +4,7 @@
 
 use super::entry::{ENTRY_LEN, FILE_NAME, Kind, STREAM};
 use crate::bytes::{le_u16, le_u32, le_u64, range, u8_at};
+use crate::guest::TimeZone;
 use crate::guest::dos_time;
 use crate::guest::utf16::utf16_units;
 use spelunk_tree::{Attr, Error, Name, Result, Time, Xattrs};
@@ -69,20 +70,20 @@ pub fn secondaries(first: &[u8]) -> Result<u8> {
 }
 
 impl File {
-    /// Takes the entries of a set, as many as the first says.
+    /// Takes the entries of a set, as many as the first says. Times that do not say their zone are of `zone`.
     ///
     /// # Errors
     /// `Corrupt` with a wrong checksum and where entries are missing, `Unsupported` with one that is not known.
-    pub fn parse(set: &[u8]) -> Result<File, Broken> {
+    pub fn parse(set: &[u8], zone: &TimeZone) -> Result<File, Broken> {
         let name = name(set);
         check(set).map_err(|error| Broken { name: name.clone().ok(), error })?;
         let stream = range(set, ENTRY_LEN, ENTRY_LEN)?;
         let size = le_u64(stream, 24)?;
         Ok(File {
             attributes: le_u16(set, 4)?,
-            created: time(le_u32(set, 8)?, u8_at(set, 20)?, u8_at(set, 22)?),
-            modified: time(le_u32(set, 12)?, u8_at(set, 21)?, u8_at(set, 23)?),
-            accessed: time(le_u32(set, 16)?, 0, u8_at(set, 24)?),
+            created: time(le_u32(set, 8)?, u8_at(set, 20)?, u8_at(set, 22)?, zone),
+            modified: time(le_u32(set, 12)?, u8_at(set, 21)?, u8_at(set, 23)?, zone),
+            accessed: time(le_u32(set, 16)?, 0, u8_at(set, 24)?, zone),
             name: name?,
             first_cluster: le_u32(stream, 20)?,
             is_one_piece: u8_at(stream, 1)? & FLAG_NO_FAT_CHAIN != 0,
@@ -155,15 +156,15 @@ fn set_checksum(set: &[u8]) -> u16 {
     behind.iter().fold(before.iter().fold(0, add), add)
 }
 
-/// A DOS date in the upper half and time in the lower, up to 1.99 seconds more, and the time zone. Without one it
-/// is the local time of who wrote it, and taken for UTC as FAT's is. `None` when it is no time.
-fn time(timestamp: u32, hundredths: u8, utc_offset: u8) -> Option<Time> {
+/// A DOS date in the upper half and time in the lower, up to 1.99 seconds more, and the offset from UTC. Without one it
+/// is the local time of who wrote it, as FAT's is. `None` when it is no time.
+fn time(timestamp: u32, hundredths: u8, utc_offset: u8, zone: &TimeZone) -> Option<Time> {
     let [date_high, date_low, time_high, time_low] = timestamp.to_be_bytes();
     let (date, of_day) =
         (u16::from_be_bytes([date_high, date_low]), u16::from_be_bytes([time_high, time_low]));
     let local = dos_time::time(date, of_day, hundredths)?;
     if utc_offset & OFFSET_VALID == 0 {
-        return Some(local);
+        return Some(zone.when(local));
     }
     // Seven bits with a sign.
     let quarters = i64::from(utc_offset & 0x7F);

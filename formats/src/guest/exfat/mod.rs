@@ -20,7 +20,7 @@ mod tables;
 use super::clusters::Clusters;
 use super::upcase::Upcase;
 use super::utf16::utf16_from_name;
-use super::{Guest, Options};
+use super::{Guest, Options, TimeZone};
 use crate::bytes::{add, count, index, mul, u8_at};
 use crate::extent::{clamp_buffer, clamp_len, map_runs, read_runs};
 use boot::Boot;
@@ -45,6 +45,8 @@ const ROOT: u64 = 1;
 struct Volume {
     bytes: Arc<dyn ReadAt>,
     clusters: Clusters,
+    /// Of times that do not say theirs.
+    time_zone: TimeZone,
 }
 
 /// An open volume.
@@ -56,10 +58,11 @@ struct Exfat {
     info: TreeInfo,
 }
 
-fn open(bytes: Arc<dyn ReadAt>, _: &Options) -> Result<Arc<dyn Tree>> {
+fn open(bytes: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
     let boot = Boot::read(&*bytes)?;
     let mut info = describe(&boot, bytes.size());
-    let volume = Volume { clusters: Clusters::new(bytes.clone(), boot.layout.clone()), bytes };
+    let clusters = Clusters::new(bytes.clone(), boot.layout.clone());
+    let volume = Volume { clusters, bytes, time_zone: options.time_zone.clone() };
     let tables = read_root(&volume, &boot).unwrap_or_else(|error| {
         info.notes.push(format!("the root directory is damaged: {error}"));
         Tables::default()
@@ -127,11 +130,15 @@ impl Volume {
         }
         let set_bytes = mul(u64::from(secondaries(&first)?).saturating_add(1), ENTRY_BYTES)?;
         let linked = self.set_at(offset, set_bytes, false).map_err(Broken::from);
-        let linked = linked.and_then(|set| File::parse(&set));
+        let linked = linked.and_then(|set| File::parse(&set, &self.time_zone));
         if linked.is_ok() {
             return linked;
         }
-        match self.set_at(offset, set_bytes, true).map_err(Broken::from).and_then(|set| File::parse(&set)) {
+        match self
+            .set_at(offset, set_bytes, true)
+            .map_err(Broken::from)
+            .and_then(|set| File::parse(&set, &self.time_zone))
+        {
             Ok(file) => Ok(file),
             Err(_) => linked,
         }

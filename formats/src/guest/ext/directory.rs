@@ -34,6 +34,8 @@ struct Section<'a> {
 enum Content<'a> {
     /// Entries, and why they cannot be trusted when that is so.
     Entries(&'a [u8], Option<Error>),
+    /// Entries that fast commits added.
+    Added(&'a [u8]),
     /// No entries, and why.
     Damaged(Error),
 }
@@ -106,8 +108,9 @@ impl Filesystem {
     }
 
     fn scan_section(&self, dir: &Inode, section: Section, scan: &mut Scan) {
-        let (bytes, doubt) = match section.content {
-            Content::Entries(bytes, doubt) => (bytes, doubt),
+        let (bytes, doubt, changes) = match section.content {
+            Content::Entries(bytes, doubt) => (bytes, doubt, self.changes.entries(dir.number)),
+            Content::Added(bytes) => (bytes, None, None),
             Content::Damaged(error) => return scan.damage(error, section.end),
         };
         for entry in Dirents::new(&self.superblock, bytes) {
@@ -115,7 +118,8 @@ impl Filesystem {
                 Ok(entry) => entry,
                 Err(error) => return scan.damage(self.about(dir, error, section.start), section.end),
             };
-            if section.start.saturating_add(count(entry.start)) < scan.cursor {
+            let is_before = section.start.saturating_add(count(entry.start)) < scan.cursor;
+            if is_before || changes.is_some_and(|changes| changes.hides(entry.name)) {
                 continue;
             }
             let inode = doubt.clone().map_or(Ok(entry.inode), Err);
@@ -136,6 +140,15 @@ impl Filesystem {
     /// `NotFound`; `Corrupt` also where a damaged block may have held the name.
     pub(super) fn find(&self, dir: &Inode, name: &Name) -> Result<(Name, u32)> {
         let has_index = dir.flags.has(Flags::INDEX) && self.superblock.features.compat.has(Compat::DIR_INDEX);
+        let ignores_case = dir.flags.has(Flags::CASEFOLD);
+        if let Some(changes) = self.changes.entries(dir.number).filter(|_| !ignores_case) {
+            if let Some(inode) = changes.added(name) {
+                return Ok((name.clone(), inode));
+            }
+            if changes.hides(name.as_bytes()) {
+                return Err(absent());
+            }
+        }
         // Hashes of folded and of encrypted names need the kernel's tables and the key.
         let is_plain = !dir.flags.has(Flags::CASEFOLD | Flags::ENCRYPT | Flags::INLINE_DATA);
         if has_index && is_plain {
@@ -156,8 +169,9 @@ impl Filesystem {
         let mut similar = None;
         let mut damage = None;
         let _ = self.sections(dir, 0, STEP_BYTES_MAX, &mut |section| {
-            let (bytes, doubt) = match section.content {
-                Content::Entries(bytes, doubt) => (bytes, doubt),
+            let (bytes, doubt, changes) = match section.content {
+                Content::Entries(bytes, doubt) => (bytes, doubt, self.changes.entries(dir.number)),
+                Content::Added(bytes) => (bytes, None, None),
                 Content::Damaged(error) => {
                     damage.get_or_insert(error);
                     return ControlFlow::Continue(());
@@ -171,6 +185,9 @@ impl Filesystem {
                         break;
                     }
                 };
+                if changes.is_some_and(|changes| changes.hides(entry.name)) {
+                    continue;
+                }
                 let found = || doubt.clone().map_or(Ok(entry.inode), Err);
                 let is_same = match &shown {
                     Some(shown) => shown.of(entry.name) == name.as_bytes(),
@@ -197,16 +214,38 @@ impl Filesystem {
     }
 
     /// Visits the parts of `dir` from the one that holds position `from` on, reading about `wanted` bytes at
-    /// once. Where the map of the directory is damaged, it looks on behind, ever further, so that a forged
-    /// size does not keep it busy.
+    /// once. What fast commits added comes last.
     fn sections(&self, dir: &Inode, from: u64, wanted: u64, visit: Visit) -> ControlFlow<()> {
+        let Some(changes) = self.changes.entries(dir.number) else {
+            return self.all_stored_sections(dir, from, wanted, visit);
+        };
+        let dir = &dir.with_size(changes.stored_bytes.unwrap_or(dir.size));
+        self.all_stored_sections(dir, from, wanted, visit)?;
+        let mut start = self.stored_end(dir);
+        for bytes in &changes.sections {
+            let end = start.saturating_add(count(bytes.len()));
+            if end > from {
+                visit(Section { start, end, content: Content::Added(bytes) })?;
+            }
+            start = end;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Behind the last block of `dir`. No directory has holes, so none is larger than the filesystem.
+    fn stored_end(&self, dir: &Inode) -> u64 {
+        let size_max = self.superblock.size_bytes().unwrap_or(0);
+        dir.size.min(size_max).next_multiple_of(u64::from(self.superblock.block_bytes))
+    }
+
+    /// Visits what the blocks of `dir` hold, or its inline data. Where the map of the directory is damaged, it looks on behind, ever further, so that a forged
+    /// size does not keep it busy.
+    fn all_stored_sections(&self, dir: &Inode, from: u64, wanted: u64, visit: Visit) -> ControlFlow<()> {
         if dir.flags.has(Flags::INLINE_DATA) {
             return self.inline_sections(dir, from, visit);
         }
         let block_bytes = u64::from(self.superblock.block_bytes);
-        // No directory has holes, so none is larger than the filesystem.
-        let size_max = self.superblock.size_bytes().unwrap_or(0);
-        let end = dir.size.min(size_max).next_multiple_of(block_bytes);
+        let end = self.stored_end(dir);
         let dir = &dir.with_size(end);
         let step = wanted.next_multiple_of(block_bytes).clamp(block_bytes, STEP_BYTES_MAX);
         let mut position = self.block_of(from).saturating_mul(block_bytes);

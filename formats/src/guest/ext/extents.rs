@@ -2,7 +2,7 @@
 
 use super::Filesystem;
 use super::checksum::Crc32c;
-use super::inode::Inode;
+use super::inode::{BLOCK_FIELD_BYTES, Inode};
 use super::stream::Walk;
 use super::{BlockRole, Owner};
 use crate::bytes::{array, le_u16, le_u32, range};
@@ -17,7 +17,14 @@ const DEPTH_MAX: u16 = 5;
 /// Blocks that an extent may have; a greater length means as many blocks less this, allocated but not written.
 const EXTENT_BLOCKS_MAX: u16 = 32_768;
 /// Blocks of an inode count in 32 bits.
-const BLOCKS_MAX: u64 = 1 << 32;
+pub(super) const BLOCKS_MAX: u64 = 1 << 32;
+/// The root of a tree without extents, with room for four.
+pub(super) const EMPTY_ROOT: [u8; BLOCK_FIELD_BYTES] = {
+    let mut root = [0; BLOCK_FIELD_BYTES];
+    [root[0], root[1]] = MAGIC.to_le_bytes();
+    root[4] = 4;
+    root
+};
 
 /// A node: the root in the inode, or a block. Sorted and of one depth: [`Node::new`] has seen to it.
 struct Node<'a> {

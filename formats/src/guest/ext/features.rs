@@ -58,6 +58,7 @@ impl Incompat {
     pub(super) const EA_INODE: u32 = 0x400;
     pub(super) const CSUM_SEED: u32 = 0x2000;
     pub(super) const LARGEDIR: u32 = 0x4000;
+    pub(super) const INLINE_DATA: u32 = 0x8000;
     pub(super) const CASEFOLD: u32 = 0x2_0000;
 
     /// Names of all known flags, and whether they are read.
@@ -75,7 +76,7 @@ impl Incompat {
         (0x1000, "dirdata", false),
         (Incompat::CSUM_SEED, "metadata_csum_seed", true),
         (Incompat::LARGEDIR, "large_dir", true),
-        (0x8000, "inline_data", true),
+        (Incompat::INLINE_DATA, "inline_data", true),
         (0x1_0000, "encrypt", true),
         (Incompat::CASEFOLD, "casefold", true),
     ];

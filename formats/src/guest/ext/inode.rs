@@ -1,10 +1,12 @@
 //! Inodes: what the filesystem keeps of each node.
 
+use super::block_changes::BlockChanges;
 use super::checksum::Crc32c;
 use super::features::{Incompat, RoCompat};
 use super::superblock::Superblock;
-use crate::bytes::{add, array, le_u16, le_u32, mul, range};
+use crate::bytes::{add, array, count, le_u16, le_u32, mul, range};
 use spelunk_tree::{Attr, Device, Error, Kind, Result, Time, Xattrs};
+use std::sync::Arc;
 
 /// Bytes of an inode that all versions have.
 const OLD_BYTES: usize = 128;
@@ -18,7 +20,7 @@ const CHECKSUM_HIGH_AT: usize = 0x82;
 
 /// `i_flags`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flags(u32);
+pub(super) struct Flags(pub(super) u32);
 
 impl Flags {
     pub(super) const ENCRYPT: u32 = 0x800;
@@ -55,6 +57,10 @@ pub(super) struct Inode {
     pub(super) xattr_body: Box<[u8]>,
     /// `i_generation`.
     pub(super) generation: u32,
+    /// Blocks that lie elsewhere than `block` says.
+    pub(super) block_changes: Option<Arc<BlockChanges>>,
+    /// Whether only a part of its inline data is there: fast commits do not hold what lies among the attributes.
+    pub(super) is_incomplete: bool,
     mode: u16,
     links: u16,
     uid: u32,
@@ -90,7 +96,20 @@ impl Inode {
     /// # Errors
     /// `NotFound` for an inode that is not in use, `Corrupt`.
     pub(super) fn decode(superblock: &Superblock, number: u32, raw: &[u8]) -> Result<Inode> {
-        decode(superblock, number, raw).map_err(|error| error.object(format!("inode {number}")))
+        let about = |error: Error| error.object(format!("inode {number}"));
+        if !is_unused(raw).map_err(about)? {
+            verify(superblock, number, raw)?;
+        }
+        decode(superblock, number, raw).map_err(about)
+    }
+
+    /// As [`Inode::decode`] for one that fast commits changed, which have a checksum of their own.
+    pub(super) fn decode_changed(superblock: &Superblock, number: u32, raw: &[u8]) -> Result<Inode> {
+        let inode =
+            decode(superblock, number, raw).map_err(|error| error.object(format!("inode {number}")))?;
+        let is_inline_file = inode.flags.has(Flags::INLINE_DATA) && inode.kind != Kind::Directory;
+        let is_incomplete = is_inline_file && inode.size > count(BLOCK_FIELD_BYTES);
+        Ok(Inode { is_incomplete, ..inode })
     }
 
     /// The attributes as the kernel gives them.
@@ -157,23 +176,33 @@ impl Inode {
         Inode { size, ..self.clone() }
     }
 
+    /// Refuses contents that fast commits changed, and that cannot be told from them.
+    pub(super) fn check_complete(&self) -> Result<()> {
+        let is_map_changed = self.block_changes.is_some() && !self.flags.has(Flags::EXTENTS);
+        if !self.is_incomplete && !is_map_changed {
+            return Ok(());
+        }
+        let error = Error::unsupported("contents that fast commits do not hold as a whole");
+        Err(error.object(format!("inode {}", self.number)))
+    }
+
     /// An error about this inode.
     pub(super) fn corrupt(&self, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
         Error::corrupt(message).object(format!("inode {}", self.number))
     }
 }
 
+fn is_unused(raw: &[u8]) -> Result<bool> {
+    Ok(le_u16(raw, 0x00)? == 0 && le_u16(raw, 0x1A)? == 0)
+}
+
 fn decode(superblock: &Superblock, number: u32, raw: &[u8]) -> Result<Inode> {
     let mode = le_u16(raw, 0x00)?;
     let links = le_u16(raw, 0x1A)?;
-    if mode == 0 && links == 0 {
+    if is_unused(raw)? {
         return Err(Error::not_found("an inode not in use"));
     }
     let extra = extra_bytes(raw)?;
-    let seed = superblock.seed().add(&number.to_le_bytes()).add(range(raw, 0x64, 4)?);
-    if superblock.has_checksums() {
-        verify(seed, raw, extra)?;
-    }
     if links == 0 {
         return Err(Error::not_found("a deleted inode"));
     }
@@ -187,10 +216,12 @@ fn decode(superblock: &Superblock, number: u32, raw: &[u8]) -> Result<Inode> {
         size: size(superblock, kind, raw)?,
         flags,
         block: array(raw, 0x28)?,
-        seed,
+        seed: seed(superblock, number, raw)?,
         xattr_block: u64::from(xattr_block_high) << 32 | u64::from(le_u32(raw, 0x68)?),
         xattr_body: xattr_body(raw, extra)?,
         generation: le_u32(raw, 0x64)?,
+        block_changes: None,
+        is_incomplete: false,
         mode,
         links,
         uid: u32::from(le_u16(raw, 0x78)?) << 16 | u32::from(le_u16(raw, 0x02)?),
@@ -231,7 +262,21 @@ fn created(raw: &[u8], extra: usize) -> Result<Option<Stamp>> {
     Ok(Some(Stamp { seconds: le_u32(raw, 0x90)?, extra: extra_word(raw, extra, 0x94)? }))
 }
 
-fn verify(seed: Crc32c, raw: &[u8], extra: usize) -> Result<()> {
+fn seed(superblock: &Superblock, number: u32, raw: &[u8]) -> Result<Crc32c> {
+    Ok(superblock.seed().add(&number.to_le_bytes()).add(range(raw, 0x64, 4)?))
+}
+
+/// Checks the checksum of inode `number`, where there is one.
+pub(super) fn verify(superblock: &Superblock, number: u32, raw: &[u8]) -> Result<()> {
+    if !superblock.has_checksums() {
+        return Ok(());
+    }
+    verify_checksum(seed(superblock, number, raw)?, raw)
+        .map_err(|error| error.object(format!("inode {number}")))
+}
+
+fn verify_checksum(seed: Crc32c, raw: &[u8]) -> Result<()> {
+    let extra = extra_bytes(raw)?;
     let has_high = raw.len() > OLD_BYTES && fits(extra, CHECKSUM_HIGH_AT, 2);
     let mut checksum = seed.add(range(raw, 0, CHECKSUM_LOW_AT)?).add(&[0; 2]).add(range(raw, 0x7E, 2)?);
     if has_high {
@@ -249,7 +294,8 @@ fn verify(seed: Crc32c, raw: &[u8], extra: usize) -> Result<()> {
     if matches { Ok(()) } else { Err(Error::corrupt("wrong checksum")) }
 }
 
-fn kind(mode: u16) -> Result<Kind> {
+/// What `i_mode` says that an inode is.
+pub(super) fn kind(mode: u16) -> Result<Kind> {
     Ok(match mode >> 12 {
         0o01 => Kind::Fifo,
         0o02 => Kind::CharDevice,

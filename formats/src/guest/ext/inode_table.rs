@@ -37,6 +37,9 @@ impl Filesystem {
     /// # Errors
     /// `NotFound` when it is not in use, `Corrupt`.
     pub(super) fn inode(&self, number: u32) -> Result<Inode> {
+        if let Some(changed) = self.changes.inode(number) {
+            return changed.clone();
+        }
         let position = self.position(number, &mut None)?;
         if let Ok(piece) = self.piece(position) {
             return self.decode(position, &piece);
@@ -50,6 +53,10 @@ impl Filesystem {
         let mut missing = Vec::new();
         let mut table = None;
         for ((slot, &number), found) in numbers.iter().enumerate().zip(&mut found) {
+            if let Some(changed) = self.changes.inode(number) {
+                *found = Some(changed.clone());
+                continue;
+            }
             match self.position(number, &mut table) {
                 Err(error) => *found = Some(Err(error)),
                 Ok(position) => match self.pieces.get(position.piece) {
@@ -121,11 +128,20 @@ impl Filesystem {
 
     /// Reads nothing but the inode: where its surroundings cannot be read (a truncated image).
     fn inode_alone(&self, position: Position) -> Result<Inode> {
+        Inode::decode(&self.superblock, position.number, &self.raw_inode_at(position)?)
+    }
+
+    /// The bytes of inode `number` in its table, unchecked.
+    pub(super) fn raw_inode(&self, number: u32) -> Result<Vec<u8>> {
+        self.raw_inode_at(self.position(number, &mut None)?)
+    }
+
+    fn raw_inode_at(&self, position: Position) -> Result<Vec<u8>> {
         let mut raw = vec![0; index(self.superblock.inode_bytes)?];
         self.volume.read_at(add(position.piece, position.within)?, &mut raw).map_err(|error| {
             error.context("reading an inode").object(format!("inode {}", position.number))
         })?;
-        Inode::decode(&self.superblock, position.number, &raw)
+        Ok(raw)
     }
 
     fn decode(&self, position: Position, piece: &[u8]) -> Result<Inode> {

@@ -5,6 +5,7 @@
 //!                                                          -> directory blocks (index: for lookup only)
 //!                                                          -> attributes (inode, block, inodes)
 //! journal -> overlay over the volume, under all of the above
+//!         -> changes by fast commits, in front of inodes, their blocks and entries of directories
 //! ```
 //!
 //! Every checksum that is there is verified. What a wrong one spoils is what it covers: an inode, a block of
@@ -14,9 +15,11 @@
 //! tables.
 
 mod acl;
+mod block_changes;
 mod block_map;
 mod cache;
 mod casefold;
+mod changes;
 mod checksum;
 mod directory;
 mod dirent;
@@ -35,6 +38,7 @@ mod superblock;
 mod xattr;
 
 use self::cache::Cache;
+use self::changes::Changes;
 use self::directory::Slot;
 use self::features::{Compat, Incompat};
 use self::inode::{Flags, Inode};
@@ -69,6 +73,8 @@ struct Filesystem {
     pieces: Cache<u64>,
     /// Blocks of metadata, checked for what they were read as.
     blocks: Cache<(Owner, u64)>,
+    /// What fast commits changed.
+    changes: Changes,
 }
 
 /// What a block of metadata was checked as: the same block may be read as two things in a forged filesystem.
@@ -98,6 +104,7 @@ fn open(volume: Arc<dyn ReadAt>, _options: &Options) -> Result<Arc<dyn Tree>> {
             // The superblock itself may be in the journal, so all begins anew.
             let mut filesystem = Filesystem::new(replayed.volume)?;
             filesystem.info.notes.extend(replayed.notes);
+            filesystem.apply_fast_commits(replayed.fast_commits);
             Ok(Arc::new(filesystem))
         }
         Err(error) => {
@@ -159,6 +166,7 @@ impl Filesystem {
             root: NodeId::new(ROOT_INODE.into())?,
             pieces: Cache::new(PIECES_BYTES_MAX),
             blocks: Cache::new(BLOCKS_BYTES_MAX),
+            changes: Changes::default(),
         })
     }
 

@@ -75,6 +75,7 @@ impl Filesystem {
         if len == 0 {
             return Ok(());
         }
+        inode.check_complete()?;
         if inode.flags.has(Flags::INLINE_DATA) {
             push_run(runs, Run { len, place: Place::Opaque });
             return Ok(());
@@ -83,10 +84,9 @@ impl Filesystem {
         let first = self.block_of(offset);
         let end = self.block_of(add(offset, len)?.saturating_sub(1)).saturating_add(1);
         let mut walk = Walk::new(first, end, block_bytes);
-        if inode.flags.has(Flags::EXTENTS) {
-            self.walk_extents(inode, &mut walk)?;
-        } else {
-            self.walk_block_map(inode, &mut walk)?;
+        match &inode.block_changes {
+            Some(changes) => self.walk_changed(inode, changes, &mut walk)?,
+            None => self.walk_stored(inode, &mut walk)?,
         }
         walk.push(end, Place::Opaque);
         cut_runs(&walk.runs, sub(offset, mul(first, block_bytes)?)?, len, runs)
@@ -108,7 +108,17 @@ impl Filesystem {
         Ok(buffer.len())
     }
 
+    /// Collects where the blocks lie that `walk` wants, as the inode has it.
+    pub(super) fn walk_stored(&self, inode: &Inode, walk: &mut Walk) -> Result<()> {
+        if inode.flags.has(Flags::EXTENTS) {
+            self.walk_extents(inode, walk)
+        } else {
+            self.walk_block_map(inode, walk)
+        }
+    }
+
     fn read_inline(&self, inode: &Inode, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        inode.check_complete()?;
         let data = self.inline_data(inode)?;
         let start = index(offset)?;
         let source = start.checked_add(buffer.len()).and_then(|end| data.get(start..end));

@@ -234,6 +234,7 @@ impl Bpb {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spelunk_tree::ErrorKind;
 
     /// A FAT12 floppy of 1.44 MB.
     fn floppy() -> [u8; BOOT_BYTES] {
@@ -266,10 +267,41 @@ mod tests {
     }
 
     #[test]
+    fn more_clusters_than_a_kind_can_number_are_corrupt() {
+        let with_sectors = |sectors: u32, is_fat32: bool| {
+            let mut sector = floppy();
+            sector[19..21].fill(0);
+            sector[32..36].copy_from_slice(&sectors.to_le_bytes());
+            if is_fat32 {
+                sector[17..19].fill(0);
+                sector[22..24].fill(0);
+                sector[36..40].copy_from_slice(&0x0020_0000_u32.to_le_bytes());
+                sector[44] = 2;
+            }
+            BootSector::parse(&sector).map(|_| ())
+        };
+
+        assert_eq!(with_sectors(0xFFF0, false), Ok(()));
+        assert_eq!(with_sectors(0x2_0000, false).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(with_sectors(0x0800_0000, true), Ok(()));
+        assert_eq!(with_sectors(0x7000_0000, true).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
     fn impossible_parameter_blocks_are_refused() {
-        for (at, value) in
-            [(0, 0), (11, 1), (12, 0), (12, 32), (13, 3), (13, 0), (14, 0), (16, 0), (21, 0), (22, 0)]
-        {
+        for (at, value) in [
+            (0, 0),
+            (11, 1),
+            (12, 0),
+            (12, 32),
+            (13, 3),
+            (13, 0),
+            (14, 0),
+            (16, 0),
+            (16, 17),
+            (21, 0),
+            (22, 0),
+        ] {
             let mut sector = floppy();
             sector[at] = value;
             assert!(BootSector::parse(&sector).is_err(), "byte {at} = {value}");

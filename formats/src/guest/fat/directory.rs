@@ -67,7 +67,8 @@ impl<'a> Reader<'a> {
                 Slot::LongName(part) => long_name.push(&part),
                 Slot::Free | Slot::Dot | Slot::Label(_) => long_name.clear(),
                 Slot::File(entry) => {
-                    let name = long_name.take(&entry).map_or_else(|| entry.short_name(), Ok);
+                    let short_name = || entry.short_name(self.fat.options.code_page);
+                    let name = long_name.take(&entry).map_or_else(short_name, Ok);
                     return Ok(Some(Found { node, name, entry }));
                 }
             }

@@ -2,9 +2,9 @@
 //!
 //! fatgen103, "FAT Directory Structure" and "FAT Long Directory Entries".
 
-use super::codepage;
 use crate::bytes::{array, le_u16, le_u32, u8_at};
-use crate::guest::dos_time::time;
+use crate::guest::dos_time;
+use crate::guest::{CodePage, TimeZone};
 use spelunk_tree::{Attr, Kind, Name, Result, Xattrs};
 
 const ATTR_VOLUME_ID: u8 = 0x08;
@@ -139,18 +139,22 @@ impl FileEntry {
         self.short_name.iter().fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))
     }
 
-    /// The short name as Linux shows it.
+    /// The short name as Linux shows it when it takes the same code page.
     ///
     /// # Errors
     /// `Corrupt` when it cannot be a name.
-    pub fn short_name(&self) -> Result<Name> {
+    pub fn short_name(&self, page: CodePage) -> Result<Name> {
         let mut bytes = self.short_name;
         if let [first @ KANJI_E5, ..] = &mut bytes {
             *first = FREE;
         }
         let (base, extension) = bytes.split_at_checked(8).unwrap_or_default();
-        let mut name = short_name_part(base, self.nt_flags & NT_LOWER_BASE != 0);
-        let extension = short_name_part(extension, self.nt_flags & NT_LOWER_EXTENSION != 0);
+        let part = |bytes, is_lower| {
+            let bytes = unpadded(bytes);
+            if is_lower { page.decode_lower_case(bytes) } else { page.decode(bytes) }
+        };
+        let mut name = part(base, self.nt_flags & NT_LOWER_BASE != 0);
+        let extension = part(extension, self.nt_flags & NT_LOWER_EXTENSION != 0);
         if !extension.is_empty() {
             name.push('.');
             name.push_str(&extension);
@@ -158,14 +162,16 @@ impl FileEntry {
         Name::new(name.into_bytes())
     }
 
-    /// The entry's attributes. Times are taken for UTC: the volume does not say its time zone.
-    pub fn attr(&self, cluster_bytes: u32) -> Attr {
+    /// The entry's attributes. Its times are those of clocks in `zone`: the volume does not say its own.
+    pub fn attr(&self, cluster_bytes: u32, zone: &TimeZone) -> Attr {
         let kind = if self.is_directory() { Kind::Directory } else { Kind::File };
         let mut attr = Attr::new(kind);
         if kind == Kind::File {
             attr.size = u64::from(self.size);
             attr.allocated = attr.size.checked_next_multiple_of(u64::from(cluster_bytes));
         }
+        let time =
+            |date, of_day, hundredths| dos_time::time(date, of_day, hundredths).map(|local| zone.when(local));
         attr.modified = time(self.modified_date, self.modified_time, 0);
         attr.accessed = time(self.accessed_date, 0, 0);
         attr.created = time(self.created_date, self.created_time, self.created_hundredths);
@@ -175,10 +181,11 @@ impl FileEntry {
     }
 }
 
-fn short_name_part(bytes: &[u8], is_lower: bool) -> String {
-    let character = if is_lower { codepage::lower_case } else { codepage::character };
-    let text: String = bytes.iter().take_while(|byte| **byte != 0).map(|byte| character(*byte)).collect();
-    text.trim_end_matches(' ').into()
+/// A name or label without the zeros and spaces behind it.
+pub fn unpadded(bytes: &[u8]) -> &[u8] {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let len = text.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last.saturating_add(1));
+    text.get(..len).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -193,7 +200,10 @@ mod tests {
     }
 
     fn shown(short_name: &[u8; 11], nt_flags: u8) -> String {
-        String::from_utf8(entry(short_name, nt_flags).short_name().unwrap().as_bytes().into()).unwrap()
+        String::from_utf8(
+            entry(short_name, nt_flags).short_name(CodePage::default()).unwrap().as_bytes().into(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -208,7 +218,7 @@ mod tests {
     #[test]
     fn short_names_that_cannot_be_names_are_corrupt() {
         for bad in [b"A/B        ", b"           ", b".          "] {
-            assert!(entry(bad, 0).short_name().is_err(), "{bad:?}");
+            assert!(entry(bad, 0).short_name(CodePage::default()).is_err(), "{bad:?}");
         }
     }
 

@@ -104,6 +104,18 @@ mod tests {
     }
 
     #[test]
+    fn name_of_more_than_255_units_makes_none() {
+        let parts = |last: &str| -> Vec<LongNamePart> {
+            let rest = (1..20).rev().map(|ordinal| part(ordinal, false, "thirteen char"));
+            std::iter::once(part(20, true, last)).chain(rest).collect()
+        };
+
+        assert_eq!(collected(&parts("eightchr")).map(|name| name.len()), Some(255));
+        assert_eq!(collected(&parts("nine char")), None);
+        assert_eq!(collected(&parts("thirteen char")), None);
+    }
+
+    #[test]
     fn new_last_part_begins_a_new_name() {
         assert_eq!(collected(&[part(2, true, "x"), part(1, true, "y")]).unwrap(), b"y");
     }

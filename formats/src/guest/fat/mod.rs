@@ -11,13 +11,12 @@
 //! entry, is [`ROOT`].
 
 mod boot;
-mod codepage;
 mod directory;
 mod entry;
 mod long_name;
 
 use super::clusters::{Clusters, Width};
-use super::{Guest, Options};
+use super::{CodePage, Guest, Options};
 use crate::bytes::{count, index, le_u32, mul};
 use crate::extent::{clamp_buffer, clamp_len, map_runs, read_runs};
 use boot::{BootSector, ENTRY_BYTES, Geometry, Root};
@@ -52,17 +51,19 @@ pub struct Fat {
     clusters: Clusters,
     root: NodeId,
     info: TreeInfo,
+    options: Options,
 }
 
-fn open(volume: Arc<dyn ReadAt>, _: &Options) -> Result<Arc<dyn Tree>> {
+fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
     let boot = BootSector::read(&*volume)?.ok_or_else(|| Error::corrupt("no boot sector of a FAT volume"))?;
     let geometry = boot.geometry.clone();
     let mut fat = Fat {
         clusters: Clusters::new(volume.clone(), geometry.layout.clone()),
         root: NodeId::new(ROOT)?,
-        info: describe(&*volume, &boot)?,
+        info: describe(&*volume, &boot, options.code_page)?,
         geometry,
         volume,
+        options: options.clone(),
     };
     match fat.root_label() {
         Ok(Some(label)) => fat.info.label = label,
@@ -72,7 +73,7 @@ fn open(volume: Arc<dyn ReadAt>, _: &Options) -> Result<Arc<dyn Tree>> {
     Ok(Arc::new(fat))
 }
 
-fn describe(volume: &dyn ReadAt, boot: &BootSector) -> Result<TreeInfo> {
+fn describe(volume: &dyn ReadAt, boot: &BootSector, page: CodePage) -> Result<TreeInfo> {
     let geometry = &boot.geometry;
     let mut notes = Vec::new();
     if boot.is_dirty {
@@ -83,7 +84,7 @@ fn describe(volume: &dyn ReadAt, boot: &BootSector) -> Result<TreeInfo> {
     }
     Ok(TreeInfo {
         filesystem: "vfat".into(),
-        label: boot.label.and_then(|label| label_text(&label)).unwrap_or_default(),
+        label: boot.label.and_then(|label| label_text(&label, page)).unwrap_or_default(),
         uuid: boot
             .serial
             .map_or(String::new(), |serial| format!("{:04X}-{:04X}", serial >> 16, serial & 0xFFFF)),
@@ -121,8 +122,8 @@ fn free_bytes(volume: &dyn ReadAt, geometry: &Geometry) -> Result<Option<u64>> {
 }
 
 /// A label without its padding; `None` for what stands for none.
-fn label_text(label: &[u8; 11]) -> Option<Vec<u8>> {
-    let text = codepage::padded_text(label);
+fn label_text(label: &[u8; 11], page: CodePage) -> Option<Vec<u8>> {
+    let text = page.decode(entry::unpadded(label));
     (!text.is_empty() && text != "NO NAME").then(|| text.into_bytes())
 }
 
@@ -214,7 +215,7 @@ impl Fat {
         let mut root = self.directory(self.root, 0)?;
         while let Some((_, slot)) = root.next_slot()? {
             match slot {
-                Slot::Label(label) => return Ok(label_text(&label)),
+                Slot::Label(label) => return Ok(label_text(&label, self.options.code_page)),
                 Slot::End => break,
                 _ => {}
             }
@@ -229,8 +230,12 @@ impl Fat {
         }
     }
 
+    fn attr_of(&self, entry: &FileEntry) -> Attr {
+        entry.attr(self.geometry.layout.cluster_bytes, &self.options.time_zone)
+    }
+
     fn named(&self, name: Name, node: NodeId, entry: &FileEntry) -> Entry {
-        Entry { name, node, attr: entry.attr(self.geometry.layout.cluster_bytes) }
+        Entry { name, node, attr: self.attr_of(entry) }
     }
 }
 
@@ -308,7 +313,7 @@ impl Tree for Fat {
         if node.get() == ROOT {
             return Ok(Attr { xattrs: Xattrs::None, ..Attr::new(Kind::Directory) });
         }
-        Ok(self.entry(node)?.attr(self.geometry.layout.cluster_bytes))
+        Ok(self.attr_of(&self.entry(node)?))
     }
 
     fn read(&self, node: NodeId, stream: Option<&Name>, offset: u64, buffer: &mut [u8]) -> Result<usize> {

@@ -136,7 +136,7 @@ fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
         info: volume_info::read(&volume, notes),
         volume,
         upcase,
-        options: *options,
+        options: options.clone(),
         root,
         security: OnceLock::new(),
         indexes: Cache::new(INDEX_CACHE_BYTES),

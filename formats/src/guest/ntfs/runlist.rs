@@ -164,6 +164,7 @@ fn signed(bytes: &[u8], at: usize, len: usize) -> Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spelunk_tree::ErrorKind;
 
     #[test]
     fn pairs_with_holes_and_steps_back_decode() {
@@ -184,6 +185,42 @@ mod tests {
         {
             assert!(Runlist::decode(bad, 0).is_err(), "{bad:x?}");
         }
+    }
+
+    #[test]
+    fn value_of_more_clusters_than_bytes_can_be_counted_is_corrupt() {
+        let clusters = |count: u64| {
+            let pairs = [&[0x18][..], &count.to_le_bytes(), &[1]].concat();
+            Runlist::decode(&pairs, 0).map(|runlist| runlist.end())
+        };
+
+        assert_eq!(clusters(VCN_MAX), Ok(VCN_MAX));
+        assert_eq!(clusters(VCN_MAX + 1).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn answer_of_too_many_runs_is_over_the_limit_and_its_parts_are_not() {
+        // Each cluster lies two behind the one before.
+        let pairs = [0x11, 1, 2].repeat(RUNS_MAX + 2);
+        let runlist = Runlist::decode(&pairs, 0).unwrap();
+        let geometry = Geometry {
+            sector_bytes: 512,
+            cluster_bytes: 4096,
+            cluster_bits: 12,
+            clusters: 1 << 20,
+            size_bytes: 4 << 30,
+            record_bytes: 1024,
+            mft_lcn: 4,
+            mirror_lcn: 5,
+            serial: 1,
+        };
+        let bytes = u64::try_from(RUNS_MAX + 2).unwrap() << 12;
+
+        let whole = runlist.runs(&geometry, 0, bytes, &mut Vec::new());
+        let part = runlist.runs(&geometry, bytes - 8192, 8192, &mut Vec::new());
+
+        assert_eq!(whole.unwrap_err().kind(), ErrorKind::Limit);
+        assert_eq!(part, Ok(8192));
     }
 
     #[test]

@@ -289,6 +289,31 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_octal_field_holds_are_written_as_records() {
+        let records = |size: u64, id: u32| {
+            let attr = Attr { uid: Some(id), gid: Some(id), ..Attr::new(Kind::File) };
+            let name = b"x".to_vec();
+            let header = Header {
+                name,
+                target: b"",
+                kind: b'0',
+                attr: &attr,
+                size,
+                records: Vec::new(),
+                is_sparse: false,
+            };
+            String::from_utf8_lossy(&header.into_bytes()).into_owned()
+        };
+        let (id, large_id) = (u32::try_from(OCTAL_7_MAX).unwrap(), u32::try_from(OCTAL_7_MAX + 1).unwrap());
+
+        assert!(!records(OCTAL_11_MAX, id).contains("size="));
+        assert!(!records(OCTAL_11_MAX, id).contains("uid="));
+        assert!(records(OCTAL_11_MAX + 1, id).contains(&format!(" size={}\n", OCTAL_11_MAX + 1)));
+        assert!(records(0, large_id).contains(&format!(" uid={large_id}\n")));
+        assert!(records(0, large_id).contains(&format!(" gid={large_id}\n")));
+    }
+
+    #[test]
     fn long_names_are_split_at_a_slash_where_they_can_be() {
         let long = [&[b'a'; 120][..], b"/", &[b'b'; 90]].concat();
 

@@ -143,7 +143,14 @@ fn volume_without_a_tree_and_second_image_are_errors() {
         let answer = ask(&line, &Request::Attr { tree, node: node(1) }, &mut []);
         assert_eq!(kind_of(answer), Some(ErrorKind::Internal));
     }
-    let again = ask(&line, &Request::Open { size: 0, show_metafiles: false, snapshot: None }, &mut []);
+    let request = Request::Open {
+        size: 0,
+        snapshot: None,
+        show_metafiles: false,
+        code_page: 437,
+        time_zone: "UTC".into(),
+    };
+    let again = ask(&line, &request, &mut []);
     assert_eq!(kind_of(again), Some(ErrorKind::Internal));
 }
 

@@ -144,3 +144,18 @@ async fn no_secret_stands_on_the_disk() {
     }
     assert!(seen_bytes > 10_000, "nothing was written yet");
 }
+
+#[tokio::test]
+async fn more_tokens_and_clients_of_one_than_there_may_be_are_refused() {
+    let (site, _, alice) = site_with_alice().await;
+    let clients: Vec<String> = (0..1001).map(|number| format!("c{number}")).collect();
+    let wide = json!({"name": "wide", "actions": ["browse"], "clients": clients});
+
+    assert_eq!(site.token(&alice, wide).await.status, StatusCode::BAD_REQUEST);
+    for number in 0..100 {
+        let made = site.token(&alice, json!({"name": format!("t{number}"), "actions": ["browse"]})).await;
+        assert_eq!(made.status, StatusCode::CREATED);
+    }
+    let one_more = site.token(&alice, json!({"name": "more", "actions": ["browse"]})).await;
+    assert_eq!(one_more.status, StatusCode::CONFLICT);
+}

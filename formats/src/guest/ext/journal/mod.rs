@@ -6,17 +6,21 @@
 //! ```
 //!
 //! A block of the log whose checksum is wrong makes the one block damaged that it stands for; a descriptor or
-//! commit that is damaged ends the log, as for the kernel. Fast commits are not replayed, and a note says so.
+//! commit that is damaged ends the log, as for the kernel. Fast commits name no blocks but what was done: they are laid
+//! over the filesystem (`changes.rs`).
 
+mod fast_commit;
 mod log;
 mod overlay;
 
+pub(super) use self::fast_commit::FastCommits;
 use self::log::Log;
 use self::overlay::Overlay;
 use super::Filesystem;
 use super::checksum::Crc32c;
-use crate::bytes::{be_u32, index, le_u16, le_u32, range, u8_at};
+use crate::bytes::{be_u32, index, range, u8_at};
 use spelunk_tree::{Error, Place, ReadAt, Result, Run};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Begins every block of the journal that is not data.
@@ -32,8 +36,6 @@ const INCOMPAT_FAST_COMMIT: u32 = 0x20;
 const INCOMPAT_KNOWN: u32 = 0x3F;
 /// Blocks at the end for fast commits, where the superblock does not say.
 const FAST_COMMIT_BLOCKS: u32 = 256;
-/// Begins an area of fast commits (`ext4_fc_tl` with the tag `EXT4_FC_TAG_HEAD`).
-const FAST_COMMIT_HEAD: u16 = 9;
 
 /// A volume with its journal replayed.
 pub(super) struct Replayed {
@@ -41,6 +43,8 @@ pub(super) struct Replayed {
     pub(super) volume: Arc<dyn ReadAt>,
     /// What the user should know.
     pub(super) notes: Vec<String>,
+    /// What follows the last transaction.
+    pub(super) fast_commits: Result<FastCommits>,
 }
 
 /// The journal's superblock.
@@ -132,6 +136,11 @@ impl Header {
         self.incompat & (INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3) != 0
     }
 
+    /// The blocks for fast commits. The kernel leaves one out between them and the log.
+    fn fast_commits(&self) -> Range<u32> {
+        self.end.saturating_add(1)..self.blocks
+    }
+
     /// The block of the log behind `block`: it is a ring.
     fn behind(&self, block: u32) -> u32 {
         let next = block.saturating_add(1);
@@ -165,7 +174,7 @@ pub(super) fn replay(filesystem: &Filesystem) -> Result<Replayed> {
         return Err(Error::corrupt("a journal larger than its file"));
     }
     let mut notes = Vec::new();
-    let mut next_sequence = header.sequence;
+    let mut fast_commits = Ok(FastCommits::default());
     let mut overlay = Overlay::new(filesystem.volume.clone(), superblock.block_bytes);
     if header.start != 0 {
         let replay = Log::new(&header, &blocks, &*filesystem.volume).replay()?;
@@ -174,27 +183,11 @@ pub(super) fn replay(filesystem: &Filesystem) -> Result<Replayed> {
             replay.transactions
         ));
         notes.extend(replay.damage);
-        next_sequence = header.sequence.wrapping_add(replay.transactions);
+        if header.incompat & INCOMPAT_FAST_COMMIT != 0 {
+            let next = header.sequence.wrapping_add(replay.transactions);
+            fast_commits = fast_commit::scan(&*filesystem.volume, &blocks, &header, next);
+        }
         overlay.set_blocks(replay.blocks);
     }
-    if has_fast_commits(filesystem, &header, &blocks, next_sequence).unwrap_or(false) {
-        notes.push(
-            "journal needs recovery: fast commits are not replayed, the newest changes are missing".into(),
-        );
-    }
-    Ok(Replayed { volume: Arc::new(overlay), notes })
-}
-
-/// Whether the area for fast commits begins with one that follows the transaction before `sequence`.
-fn has_fast_commits(
-    filesystem: &Filesystem,
-    header: &Header,
-    blocks: &Blocks,
-    sequence: u32,
-) -> Result<bool> {
-    if header.incompat & INCOMPAT_FAST_COMMIT == 0 {
-        return Ok(false);
-    }
-    let block = blocks.read(&*filesystem.volume, header.end)?;
-    Ok(le_u16(&block, 0)? == FAST_COMMIT_HEAD && le_u32(&block, 8)? == sequence)
+    Ok(Replayed { volume: Arc::new(overlay), notes, fast_commits })
 }
