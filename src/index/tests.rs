@@ -421,7 +421,7 @@ fn search_for_more_text_than_a_name_may_have_is_over_the_limit() {
 
     assert!(index.search(&name(1024), |_| true).is_ok());
     let error = index.search(&name(1025), |_| true).map(|found| found.total).unwrap_err();
-    assert_eq!(error.kind(), spelunk_tree::ErrorKind::Limit);
+    assert_eq!(error.kind(), ErrorKind::Limit);
 }
 
 #[test]

@@ -104,3 +104,36 @@ fn unknown_features_are_refused_by_name() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("dirdata, incompat bit 30"), "{error:?}");
 }
+
+/// The kernel of this machine may not know `verity`. Its tree of hashes lies behind the end of the file.
+#[test]
+fn files_with_verity_a_project_or_blocks_counted_in_blocks_are_read_like_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    let bytes = pattern(1, 50_000);
+    for name in ["verity", "project", "huge"] {
+        fs::write(source.join(name), &bytes).unwrap();
+    }
+    let image = dir.path().join("image");
+    make_from(&source, &image, 8, "-t ext4 -b 4096 -I 256 -O verity,project,quota,huge_file");
+    for request in [
+        "set_inode_field verity flags 0x180000",
+        "set_inode_field verity size 45000",
+        "set_inode_field project projid 4711",
+        "set_inode_field huge flags 0xC0000",
+        "set_inode_field huge blocks 13",
+    ] {
+        run("debugfs", &["-w", "-R", request, image.to_str().unwrap()]);
+    }
+
+    let tree = open_tree(&image).unwrap();
+
+    for (name, size) in [("verity", 45_000), ("project", 50_000), ("huge", 50_000)] {
+        let found = tree.lookup(tree.root(), &Name::new(name.as_bytes()).unwrap()).unwrap();
+        let mut buffer = vec![0; 60_000];
+        let read = tree.read(found.node, None, 0, &mut buffer).unwrap();
+        assert_eq!((found.attr.size, found.attr.allocated), (size, Some(13 * 4096)), "{name}");
+        assert_eq!(buffer[..read], bytes[..size as usize], "{name}");
+    }
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// The corpus. Images come from `SPELUNK_CORPUS_UNPACKED`, where `unpack.py` put them, or are unpacked one by
 /// one.
-struct Corpus {
+pub struct Corpus {
     root: PathBuf,
     unpacked: Option<PathBuf>,
     scratch: PathBuf,
@@ -25,8 +25,8 @@ impl Drop for Corpus {
 }
 
 /// A row of the corpus' index.
-struct Row {
-    id: String,
+pub struct Row {
+    pub id: String,
     file: String,
     class: String,
     manifest: Option<PathBuf>,
@@ -35,7 +35,7 @@ struct Row {
 
 impl Corpus {
     /// `None`, said aloud, where there is none.
-    fn find(name: &str) -> Option<Corpus> {
+    pub fn find(name: &str) -> Option<Corpus> {
         let root = spelunk_testkit::corpus::root()?.join("corpus");
         let scratch = std::env::temp_dir().join(format!("spelunk-ntfs-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&scratch).unwrap();
@@ -47,7 +47,7 @@ impl Corpus {
     }
 
     /// The raw images.
-    fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<Row> {
         let index = std::fs::read_to_string(self.root.join("index.tsv")).unwrap();
         let row = |line: &str| {
             let fields: Vec<&str> = line.split('\t').collect();
@@ -65,7 +65,7 @@ impl Corpus {
     }
 
     /// Gives `look` the unpacked image.
-    fn with_image<T>(&self, row: &Row, look: impl FnOnce(Arc<dyn ReadAt>) -> T) -> T {
+    pub fn with_image<T>(&self, row: &Row, look: impl FnOnce(Arc<dyn ReadAt>) -> T) -> T {
         if let Some(unpacked) = &self.unpacked {
             let file = row.file.trim_start_matches("images/").trim_end_matches(".zst");
             return look(Image::open(&unpacked.join(file.replace(".tar.zst::", "/"))));

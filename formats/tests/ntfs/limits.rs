@@ -119,13 +119,20 @@ fn file_of_more_bytes_than_sizes_can_count_is_corrupt() {
 #[test]
 fn values_of_more_bytes_than_they_may_have_are_over_the_limit() {
     let Some(image) = volume() else { return };
-    let data = attribute(&image, file_record(&image), DATA);
+    let record = file_record(&image);
+    let data = attribute(&image, record, DATA);
     // What is the file's data becomes its list of attributes, its reparse point, its extended attributes.
     for attribute_type in [0x20_u32, 0xC0, 0xE0] {
         let mut image = image.clone();
         image[data..data + 4].copy_from_slice(&attribute_type.to_le_bytes());
         for at in [0x28, 0x30, 0x38] {
             image[data + at..data + at + 8].copy_from_slice(&(300_u64 << 10).to_le_bytes());
+        }
+        // Attributes stand in the order of their types, and all these before the first sector's end.
+        let first = attribute(&image, record, 0x30);
+        let len = number(&image, data + 4, 4);
+        if attribute_type < 0x30 {
+            image[first..data + len].rotate_right(len);
         }
         let tree = open(image).unwrap();
         let page = tree.list(tree.root(), Cursor::START, 100).unwrap();
@@ -134,7 +141,13 @@ fn values_of_more_bytes_than_they_may_have_are_over_the_limit() {
             Listed::Entry { entry, .. } => {
                 let xattrs = tree.xattrs(entry.node).map(drop);
                 let target = tree.link_target(entry.node).map(drop);
-                [xattrs, target].into_iter().filter_map(|result| Some(result.err()?.kind())).collect()
+                let (attr, read) =
+                    (tree.attr(entry.node).map(drop), tree.read(entry.node, None, 0, &mut [0]));
+                let streams = tree.streams(entry.node).map(drop);
+                [xattrs, target, attr, read.map(drop), streams]
+                    .into_iter()
+                    .filter_map(|result| Some(result.err()?.kind()))
+                    .collect()
             }
         });
 

@@ -641,7 +641,7 @@ fn journal_that_was_not_closed_is_noted_as_ntfs_3g_notes_it() {
 }
 
 /// Where the first bytes of a stream of the volume lie in the image.
-fn place_of(tree: &dyn Tree, name: &str, from: u64) -> u64 {
+pub fn place_of(tree: &dyn Tree, name: &str, from: u64) -> u64 {
     let node = tree.lookup(tree.root(), &Name::new(name.as_bytes()).unwrap()).unwrap().node;
     let mut runs = Vec::new();
     tree.runs(node, None, from, 4096, &mut runs).unwrap();

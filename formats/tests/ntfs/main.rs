@@ -8,6 +8,7 @@ mod file;
 mod hostile;
 mod limits;
 mod live;
+mod logfile;
 mod walk;
 #[path = "../wim/mod.rs"]
 mod wim;

@@ -299,10 +299,13 @@ mod tests {
             every: Actions::NONE,
             clients: (0..count).map(|number| (client(number), Actions::ALL)).collect(),
         };
-        let new = |rights| New { name: "alice", password: "hash", is_admin: false, rights };
+        fn new(rights: &Rights) -> New<'_> {
+            New { name: "alice", password: "hash", is_admin: false, rights }
+        }
 
-        assert!(matches!(add(&mut db, &new(&rights(CLIENTS_MAX + 1)), 0), Err(Error::Bad(_))));
-        add(&mut db, &new(&rights(CLIENTS_MAX)), 0).unwrap();
+        let (too_many, most) = (rights(CLIENTS_MAX + 1), rights(CLIENTS_MAX));
+        assert!(matches!(add(&mut db, &new(&too_many), 0), Err(Error::Bad(_))));
+        add(&mut db, &new(&most), 0).unwrap();
         let many = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
                     INSERT INTO users (name, password, is_admin, made) SELECT 'u' || i, 'hash', 0, 0 FROM n";
         db.execute(many, [USERS_MAX - 1]).unwrap();

@@ -196,6 +196,10 @@ impl Filesystem {
         if inode.flags.has(Flags::ENCRYPT) {
             return Err(about(Error::unsupported("a change of an entry of an encrypted directory")));
         }
+        // Nothing else says so: no fast commit holds the inode of a directory that is not new.
+        if self.inode(number).is_ok_and(|child| child.kind == Kind::Directory) {
+            self.changes.inodes.insert(dir, Ok(inode.with_subdirectory(is_added)));
+        }
         let ignores_case = inode.flags.has(Flags::CASEFOLD);
         self.changes.folded = self.changes.folded.saturating_add(ignores_case.into());
         if self.changes.folded > FOLDED_MAX {

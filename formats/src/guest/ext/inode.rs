@@ -176,6 +176,16 @@ impl Inode {
         Inode { size, ..self.clone() }
     }
 
+    /// The same directory with one subdirectory more or less. A count of 1 says that there are too many to count.
+    pub(super) fn with_subdirectory(&self, is_added: bool) -> Inode {
+        let links = match (self.links, is_added) {
+            (1, _) => 1,
+            (links, true) => links.saturating_add(1),
+            (links, false) => links.saturating_sub(1).max(2),
+        };
+        Inode { links, ..self.clone() }
+    }
+
     /// Refuses contents that fast commits changed, and that cannot be told from them.
     pub(super) fn check_complete(&self) -> Result<()> {
         let is_map_changed = self.block_changes.is_some() && !self.flags.has(Flags::EXTENTS);

@@ -99,6 +99,11 @@ fn open(volume: Arc<dyn ReadAt>, _options: &Options) -> Result<Arc<dyn Tree>> {
     if !filesystem.superblock.features.incompat.has(Incompat::RECOVER) {
         return Ok(Arc::new(filesystem));
     }
+    if filesystem.superblock.has_external_journal() {
+        return Err(Error::unsupported(
+            "an ext filesystem that was not unmounted, and whose newest changes are in a journal on another device",
+        ));
+    }
     match journal::replay(&filesystem) {
         Ok(replayed) => {
             // The superblock itself may be in the journal, so all begins anew.

@@ -319,6 +319,11 @@ impl Superblock {
         (inode < self.first_inode && inode != super::ROOT_INODE) || self.hidden_inodes.contains(&inode)
     }
 
+    /// Whether the journal is on another device.
+    pub(super) fn has_external_journal(&self) -> bool {
+        self.features.compat.has(Compat::HAS_JOURNAL) && self.journal_inode == 0
+    }
+
     /// Whether there are metadata checksums.
     pub(super) fn has_checksums(&self) -> bool {
         self.features.ro_compat.has(RoCompat::METADATA_CSUM)

@@ -126,7 +126,19 @@ impl Content {
 
 fn open(volume: Arc<dyn ReadAt>, options: &Options) -> Result<Arc<dyn Tree>> {
     let mut notes = Vec::new();
-    let volume = Volume::open(volume, &mut notes)?;
+    let mut stored = Volume::open(volume, &mut notes)?;
+    if let Ok(Some(log)) = logfile::read(&stored) {
+        let mut replayed_notes = vec![log.note];
+        match log.replayed.map(|replayed| Volume::open(replayed, &mut replayed_notes)) {
+            Some(Ok(replayed)) => (stored, notes) = (replayed, replayed_notes),
+            Some(Err(_)) => notes.push(log.note_unreplayed),
+            None => notes.append(&mut replayed_notes),
+        }
+    }
+    open_volume(stored, notes, options)
+}
+
+fn open_volume(volume: Volume, mut notes: Vec<String>, options: &Options) -> Result<Arc<dyn Tree>> {
     let root = volume.mft.base(Reference { number: ROOT, sequence: 0 })?.reference().node()?;
     let upcase = upcase::read(&volume).unwrap_or_else(|_| {
         notes.push("$UpCase cannot be read: names are compared by Unicode's rules".into());

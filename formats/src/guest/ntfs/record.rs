@@ -64,6 +64,8 @@ pub(super) struct Record<B> {
     pub number: u64,
     /// Its sequence number.
     pub sequence: u16,
+    /// Number of the record of the log that changed it last.
+    pub lsn: u64,
     /// Count of `$FILE_NAME` attributes, DOS names included.
     pub links: u16,
     /// The record that this one extends; all 0 in a base record. (Those of `$MFT` extend number 0, but with
@@ -98,6 +100,7 @@ impl<'a> Record<&'a [u8]> {
         let record = Record {
             number,
             sequence: le_u16(bytes, 0x10)?,
+            lsn: le_u64(bytes, 0x08)?,
             links: le_u16(bytes, 0x12)?,
             base: Reference::from_disk(le_u64(bytes, 0x20)?),
             flags: le_u16(bytes, 0x16)?,
@@ -134,6 +137,7 @@ impl<B: AsRef<[u8]>> Record<B> {
         Record {
             number: self.number,
             sequence: self.sequence,
+            lsn: self.lsn,
             links: self.links,
             base: self.base,
             flags: self.flags,

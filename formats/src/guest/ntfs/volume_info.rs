@@ -5,7 +5,7 @@ use super::node::Node;
 use super::record::Reference;
 use super::stream::Stream;
 use super::volume::Volume;
-use super::{logfile, shadow_copy, xattr};
+use super::{shadow_copy, xattr};
 use crate::bytes::{le_u16, u8_at};
 use crate::guest::utf16::utf16_units;
 use spelunk_tree::{Case, Error, Result, Time, TreeInfo, wtf8_from_utf16};
@@ -29,9 +29,6 @@ pub(super) fn read(volume: &Volume, mut notes: Vec<String>) -> TreeInfo {
         Ok(flags) if flags & FLAG_DIRTY != 0 => notes.push("volume is marked dirty (chkdsk pending)".into()),
         Ok(_) => {}
         Err(_) => notes.push("$Volume cannot be read: label unknown".into()),
-    }
-    if logfile::is_open(volume).unwrap_or(false) {
-        notes.push("journal ($LogFile) not closed: the last changes may be incomplete".into());
     }
     match shadow_copy::list(&*volume.bytes) {
         Ok(copies) => notes.extend(copies.iter().take(SHADOW_COPIES_SHOWN_MAX).map(|copy| {

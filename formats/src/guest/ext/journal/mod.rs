@@ -159,11 +159,11 @@ fn verify(raw: &[u8]) -> Result<()> {
 /// Reads the journal of `filesystem` and lays its blocks over the volume.
 ///
 /// # Errors
-/// When the journal cannot be read at all, or is on another device.
+/// When the journal cannot be read at all.
 pub(super) fn replay(filesystem: &Filesystem) -> Result<Replayed> {
     let superblock = &filesystem.superblock;
     if superblock.journal_inode == 0 {
-        return Err(Error::unsupported("a journal on another device"));
+        return Err(Error::corrupt("a filesystem that needs its journal and has none"));
     }
     let inode = filesystem.inode(superblock.journal_inode)?;
     let mut runs = Vec::new();
