@@ -1,6 +1,7 @@
 //! The command line, as whole commands: what they print, what they say, how they end.
 
 pub mod archive;
+mod assemblies;
 mod cat;
 mod find;
 mod hostile;

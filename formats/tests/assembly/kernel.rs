@@ -160,7 +160,7 @@ fn what_does_not_need_a_missing_physical_volume_is_shown_without_it() {
     assert_files(&disk, "vg0-my--data", &truth("vg0-my--data"));
     for name in ["vg0-lin", "vg0-striped", "vg0-r0"] {
         let error = volume(&disk, name).filesystem.clone().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Storage, "{error:?}");
         assert!(format!("{error:?}").contains("volume group vg0 lacks physical volume "), "{error:?}");
     }
     let note = disk.info.notes.join("\n");
@@ -210,6 +210,6 @@ fn a_stale_leg_is_shown_only_where_nothing_newer_is_known() {
 fn arrays_that_lack_a_member_name_what_is_missing() {
     let error = volume(&open(disks(&["md-linear-0"])), "line").filesystem.clone().unwrap_err();
 
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.kind(), ErrorKind::Storage);
     assert!(error.message().contains("1 of the 2 members"), "{error:?}");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod hostile;
 #[path = "../images/mod.rs"]
 mod images;
 mod kernel;

@@ -165,7 +165,7 @@ impl<'a> Builder<'a> {
                     self.notes.push(format!("leg {number} of the mirror is shown, since the first is missing; {known} whether it was up to date"));
                     return Ok(bytes);
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => missing = missing.or(Some(error)),
+                Err(error) if error.kind() == ErrorKind::Storage => missing = missing.or(Some(error)),
                 Err(error) => return Err(error),
             }
         }
@@ -179,7 +179,7 @@ impl<'a> Builder<'a> {
         for (number, (state, data)) in legs.iter().enumerate() {
             match (self.volume(state), self.volume(data)) {
                 (Ok(state), Ok(data)) => opened.push((number, mirror::State::read(&*state)?, data)),
-                (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::NotFound => {
+                (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::Storage => {
                     missing = missing.or(Some(error));
                 }
                 (Err(error), _) | (_, Err(error)) => return Err(error),

@@ -3,7 +3,7 @@
 
 use crate::assembly::read_if_there;
 use crate::bytes::{le_u32, le_u64};
-use spelunk_tree::{Error, ReadAt, Result};
+use spelunk_tree::{Error, ErrorKind, ReadAt, Result};
 
 /// `DmRd`.
 const MAGIC: u32 = 0x6452_6D44;
@@ -48,7 +48,8 @@ pub(super) fn best(legs: &[(usize, Option<&State>)]) -> Result<usize> {
     };
     let good = legs.iter().find(|(number, state)| is_good(*number, *state, newest));
     good.map(|(number, _)| *number).ok_or_else(|| {
-        Error::not_found(
+        Error::new(
+            ErrorKind::Storage,
             "none of the legs of the mirror that are there is up to date; give the other images as well",
         )
     })

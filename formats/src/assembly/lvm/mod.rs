@@ -15,7 +15,7 @@ mod thin;
 use super::{Assembled, Assembly, Device, Member, NOTES_MAX, safe_name, twice};
 use build::Builder;
 use group::{Group, Kind, Logical};
-use spelunk_tree::{Error, ReadAt, Result};
+use spelunk_tree::{Error, ErrorKind, ReadAt, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -166,7 +166,10 @@ fn physical(
 fn missing(group: &str, id: &str) -> Error {
     let id: String =
         id.chars().filter(|it| it.is_ascii_alphanumeric() || "-!#".contains(*it)).take(38).collect();
-    Error::not_found(format!("volume group {group} lacks physical volume {id}; give its image as well"))
+    Error::new(
+        ErrorKind::Storage,
+        format!("volume group {group} lacks physical volume {id}; give its image as well"),
+    )
 }
 
 /// Adds the logical volumes that users see.

@@ -6,7 +6,7 @@ use crate::assembly::{Member, NOTES_MAX, twice};
 use crate::bytes::{count, index, mul, sub};
 use crate::slice::Slice;
 use crate::splice::splice;
-use spelunk_tree::{Error, ReadAt, Result};
+use spelunk_tree::{Error, ErrorKind, ReadAt, Result};
 use std::sync::Arc;
 
 /// Members of one array.
@@ -107,7 +107,8 @@ impl Array {
         let places = self.places(newest)?;
         let missing = places.iter().filter(|place| place.is_none()).count();
         let Some((member, superblock)) = places.into_iter().flatten().next() else {
-            return Err(Error::not_found(
+            return Err(Error::new(
+                ErrorKind::Storage,
                 "no leg of the mirror that is there is up to date; give the others' images as well",
             ));
         };
@@ -133,10 +134,13 @@ impl Array {
         let places = self.places(newest)?;
         let missing = places.iter().filter(|place| place.is_none()).count();
         if missing > 0 {
-            return Err(Error::not_found(format!(
-                "{missing} of the {} members of the array are missing; give their images as well",
-                newest.members
-            )));
+            return Err(Error::new(
+                ErrorKind::Storage,
+                format!(
+                    "{missing} of the {} members of the array are missing; give their images as well",
+                    newest.members
+                ),
+            ));
         }
         let member = |(member, superblock): &(Member, Superblock)| {
             let odd = superblock.data_bytes.checked_rem(newest.chunk_bytes).unwrap_or(0);
