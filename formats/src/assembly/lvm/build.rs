@@ -14,13 +14,16 @@ use std::sync::Arc;
 /// Logical volumes on logical volumes: a thin volume on a pool on a RAID on its legs has four.
 const DEPTH_MAX: usize = 8;
 
+/// A volume's bytes, or why there are none.
+type Bytes = Result<Arc<dyn ReadAt>>;
+
 /// Makes logical volumes, each once.
 pub(super) struct Builder<'a> {
     group: &'a Group,
     /// The physical volumes by their names, with their bytes or why there are none.
-    physical: HashMap<&'a str, (&'a Physical, Result<Arc<dyn ReadAt>>)>,
+    physical: HashMap<&'a str, (&'a Physical, Bytes)>,
     logical: HashMap<&'a str, &'a Logical>,
-    built: HashMap<&'a str, Result<Arc<dyn ReadAt>>>,
+    built: HashMap<&'a str, Bytes>,
     pools: HashMap<&'a str, Result<Arc<Pool>>>,
     /// The volumes that are being made, each for the one before.
     underway: Vec<&'a str>,
@@ -30,7 +33,7 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// A builder for `group`, whose physical volumes' bytes stand in its order.
-    pub(super) fn new(group: &'a Group, bytes: Vec<Result<Arc<dyn ReadAt>>>) -> Builder<'a> {
+    pub(super) fn new(group: &'a Group, bytes: Vec<Bytes>) -> Builder<'a> {
         let physical = group.physical.iter().zip(bytes);
         Builder {
             group,

@@ -146,7 +146,8 @@ impl Array {
             let odd = superblock.data_bytes.checked_rem(newest.chunk_bytes).unwrap_or(0);
             let len = superblock.data_bytes.saturating_sub(odd);
             let bytes = Slice::new(member.bytes.clone(), superblock.data_start_bytes, len);
-            (Arc::new(bytes) as Arc<dyn ReadAt>, len)
+            let bytes: Arc<dyn ReadAt> = Arc::new(bytes);
+            (bytes, len)
         };
         Ok(places.into_iter().flatten().map(member).collect())
     }
@@ -176,8 +177,8 @@ fn stripes(members: &[(Arc<dyn ReadAt>, u64)], newest: &Superblock) -> Result<Ar
             }
         }
         let len = sub(until, start)?;
-        let slice = |(bytes, _): &&(Arc<dyn ReadAt>, u64)| {
-            Arc::new(Slice::new(bytes.clone(), start, len)) as Arc<dyn ReadAt>
+        let slice = |(bytes, _): &&(Arc<dyn ReadAt>, u64)| -> Arc<dyn ReadAt> {
+            Arc::new(Slice::new(bytes.clone(), start, len))
         };
         let legs = longer.iter().map(slice).collect();
         end = end.saturating_add(mul(len, count(longer.len()))?);

@@ -12,6 +12,8 @@ const INTERNAL: u32 = 1;
 const LEAF: u32 = 2;
 /// Values are block numbers, or chunks with times.
 const VALUE_BYTES: usize = 8;
+/// Keys and values that a block has room for.
+const ROOM: usize = (BLOCK_BYTES - HEADER_BYTES) / (8 + VALUE_BYTES);
 
 /// Levels of a tree: a block has 126 entries at least, so ten levels hold more than all chunks there can be.
 const LEVELS_MAX: usize = 12;
@@ -89,8 +91,7 @@ impl Node {
             _ => return Err(Error::corrupt("a block of a tree that is neither leaf nor node").at(at)),
         };
         let (entries, entries_max) = (index(le_u32(&bytes, 16)?)?, index(le_u32(&bytes, 20)?)?);
-        let room = BLOCK_BYTES.saturating_sub(HEADER_BYTES) / VALUE_BYTES.saturating_mul(2);
-        if entries > entries_max || entries_max > room || index(le_u32(&bytes, 24)?)? != VALUE_BYTES {
+        if entries > entries_max || entries_max > ROOM || index(le_u32(&bytes, 24)?)? != VALUE_BYTES {
             return Err(Error::corrupt("a block of a tree with impossible counts").at(at));
         }
         Ok(Node { bytes, is_leaf, entries, entries_max })
