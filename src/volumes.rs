@@ -10,12 +10,12 @@ pub fn trees_of(disk: &Disk) -> Vec<Option<Arc<dyn Tree>>> {
     (0..disk.info().volumes.len()).map(|index| disk.tree(index)).collect()
 }
 
-/// All volumes worth showing, or the one with the number `only`, as parts of a composition.
+/// All volumes worth showing, or the one with the directory `only`, as parts of a composition.
 ///
 /// # Errors
 /// `Internal`, `Limit`.
-pub fn parts(info: &DiskInfo, trees: Vec<Option<Arc<dyn Tree>>>, only: Option<u32>) -> Result<Vec<Part>> {
-    let is_meant = |volume: &VolumeInfo| only.is_none_or(|number| number == volume.number);
+pub fn parts(info: &DiskInfo, trees: Vec<Option<Arc<dyn Tree>>>, only: Option<&str>) -> Result<Vec<Part>> {
+    let is_meant = |volume: &VolumeInfo| only.is_none_or(|directory| directory == volume.directory);
     let volumes = info.volumes.iter().zip(trees);
     let shown = volumes.filter(|(volume, _)| is_meant(volume) && is_worth_showing(volume));
     shown.map(|(volume, tree)| part(volume, tree)).collect()
@@ -54,7 +54,7 @@ pub fn is_worth_showing(volume: &VolumeInfo) -> bool {
         Err(error) => {
             let is_empty_by_type =
                 error.kind() == ErrorKind::Unsupported && holds_no_files(&volume.partition_type);
-            !volume.is_extended && !is_empty_by_type
+            !volume.is_extended && volume.member_of.is_empty() && !is_empty_by_type
         }
     }
 }

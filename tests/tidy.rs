@@ -281,7 +281,7 @@ fn formats(kind: &str) -> Vec<String> {
 /// Whether the format of this kind and folder only lends code to others and is none by itself.
 fn is_helper(kind: &str, folder: &str) -> bool {
     let source = text(format!("formats/src/{kind}/{folder}/mod.rs"));
-    !Regex::new(r"pub (static|const) \w+: (Format|Table|Guest|super::\w+)")
+    !Regex::new(r"pub (static|const) \w+: (Format|Table|Assembly|Guest|super::\w+)")
         .expect("a regular expression")
         .is_match(&source)
 }
@@ -291,7 +291,7 @@ fn every_format_is_registered_documented_and_tested() {
     let readme = text("README.md");
     let coverage = text("tests/conformance/coverage.rs");
     let mut wrong = Vec::new();
-    for kind in ["container", "partition", "guest"] {
+    for kind in ["container", "partition", "assembly", "guest"] {
         let registry = text(format!("formats/src/{kind}/mod.rs"));
         for folder in formats(kind).iter().filter(|folder| !is_helper(kind, folder)) {
             if !Regex::new(&format!(r"\b{folder}::[A-Z_]+"))

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! image files --container::open--> Disk --partition::read--> volumes --guest::open--> Tree
+//!                                                volumes --assembly (RAID, LVM)--> volumes
 //! metadata of a file backup --backup::urbackup::parse--> attributes, links, streams
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! arithmetic is checked, and every count and chain has a named limit. In the program this crate runs
 //! only inside the jailed worker.
 
+pub mod assembly;
 pub mod backup;
 pub mod bytes;
 pub mod codec;
@@ -20,5 +22,6 @@ pub mod guest;
 mod guid;
 pub mod partition;
 mod slice;
+mod splice;
 
 pub use slice::Slice;

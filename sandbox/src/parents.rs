@@ -1,4 +1,4 @@
-//! The chain of image files, and the search for parents, which happens in the host.
+//! The chains of image files, one for each disk, and the search for parents, which happens in the host.
 //!
 //! What stands in an image as its parent's path is hostile. Of each such path two names are used, the last
 //! one (the file) and the one before (its directory), and only these places are looked at:
@@ -19,7 +19,7 @@
 use crate::host::{Image, OPEN_FLAGS};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat};
-use spelunk_tree::limits::CHAIN_MAX;
+use spelunk_tree::limits::{CHAIN_MAX, DISKS_MAX};
 use spelunk_tree::{Error, ErrorKind, Name, ParentRef, Result};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -31,15 +31,19 @@ use std::sync::Arc;
 /// them, each with its directory, its sibling, two extensions, and a child opened through a link.
 const CANDIDATES_MAX: usize = 128;
 
-/// The image files of a disk, from the one that was opened down to its last parent.
+/// The image files of a disk, from the one that was opened down to its last parent; then those of the next disk.
 pub(crate) struct Chain {
     images: Vec<Arc<Image>>,
+    /// Of each disk, the index of the image that was opened.
+    starts: Vec<usize>,
+    /// The disks whose turn has not come, last first, each with where its image lies.
+    waiting: Vec<(Arc<Image>, Vec<OwnedFd>)>,
     /// Where the last image lies, to look for its parent from: where it was opened, where it really is.
     places: Vec<OwnedFd>,
     search: Option<Search>,
     /// Whether a worker has opened the chain: then the next one is given the same files.
     is_complete: bool,
-    /// How many parents the present worker was given of a complete chain.
+    /// Index of the last image that the present worker was given of a complete chain.
     given: usize,
 }
 
@@ -75,16 +79,26 @@ enum Directory {
 }
 
 impl Chain {
-    /// A chain of one image, opened at `path`.
-    pub(crate) fn new(image: Image, path: &Path) -> Chain {
-        let mut directories = vec![directory_of(path)];
-        if path.is_symlink()
-            && let Ok(real) = path.canonicalize()
-        {
-            directories.push(directory_of(&real));
+    /// A chain for each of these images, opened at their paths.
+    ///
+    /// # Errors
+    /// `Limit` for too many.
+    pub(crate) fn new(disks: Vec<(Image, &Path)>) -> Result<Chain> {
+        if disks.len() > DISKS_MAX {
+            return Err(Error::limit(format!("more than {DISKS_MAX} disks")));
         }
-        let places = directories.into_iter().flatten().collect();
-        Chain { images: vec![Arc::new(image)], places, search: None, is_complete: false, given: 0 }
+        let disks = disks.into_iter().map(|(image, path)| (Arc::new(image), places(path)));
+        let mut waiting: Vec<_> = disks.rev().collect();
+        let (first, places) = waiting.pop().ok_or_else(|| Error::internal("no image to open"))?;
+        Ok(Chain {
+            images: vec![first],
+            starts: vec![0],
+            waiting,
+            places,
+            search: None,
+            is_complete: false,
+            given: 0,
+        })
     }
 
     /// The image with this index.
@@ -103,6 +117,31 @@ impl Chain {
         self.search = None;
         self.places.clear();
         self.images.clone()
+    }
+
+    /// The image of the next disk; what came before is settled.
+    ///
+    /// # Errors
+    /// `Limit` for too many image files.
+    pub(crate) fn next_disk(&mut self) -> Result<Option<Arc<Image>>> {
+        if self.is_complete {
+            let next = self.starts.iter().copied().find(|start| *start > self.given);
+            let Some(start) = next else { return Ok(None) };
+            if start != self.given + 1 {
+                return Err(Error::new(ErrorKind::Storage, CHANGED));
+            }
+            self.given = start;
+            return Ok(self.image(start));
+        }
+        let Some((image, places)) = self.waiting.pop() else { return Ok(None) };
+        if self.images.len() >= CHAIN_MAX {
+            return Err(Error::limit(format!("more than {CHAIN_MAX} image files")));
+        }
+        self.search = None;
+        self.places = places;
+        self.starts.push(self.images.len());
+        self.images.push(image.clone());
+        Ok(Some(image))
     }
 
     /// The next file that may be the parent that the image `source` wants, and is the image `source + 1`
@@ -128,8 +167,8 @@ impl Chain {
     }
 
     fn known_parent(&mut self, source: usize) -> Result<Option<Arc<Image>>> {
-        if source != self.given {
-            return Err(Error::new(ErrorKind::Storage, "the image has changed since it was opened"));
+        if source != self.given || self.starts.contains(&(source + 1)) {
+            return Err(Error::new(ErrorKind::Storage, CHANGED));
         }
         self.given += 1;
         Ok(self.image(source + 1))
@@ -140,7 +179,8 @@ impl Chain {
         if source + 1 >= CHAIN_MAX {
             return Err(Error::limit(format!("a chain of more than {CHAIN_MAX} image files")));
         }
-        let (above, last) = self.images.split_at(source);
+        let first = self.starts.last().copied().unwrap_or(0).min(source);
+        let (above, last) = self.images[first..].split_at(source - first);
         if above.iter().any(|image| last.iter().any(|last| last.identity == image.identity)) {
             return Err(Error::corrupt("the chain of images is a circle: one is its own ancestor"));
         }
@@ -163,6 +203,19 @@ impl Search {
         }
         None
     }
+}
+
+const CHANGED: &str = "the image has changed since it was opened";
+
+/// Where the image at `path` lies: where it was opened, where it really is.
+fn places(path: &Path) -> Vec<OwnedFd> {
+    let mut directories = vec![directory_of(path)];
+    if path.is_symlink()
+        && let Ok(real) = path.canonicalize()
+    {
+        directories.push(directory_of(&real));
+    }
+    directories.into_iter().flatten().collect()
 }
 
 fn directory_of(path: &Path) -> Option<OwnedFd> {

@@ -1,7 +1,7 @@
 //! The image a command works on, seen as one tree.
 //!
 //! A disk with one volume shows that volume's root as `/`; with several, `/` holds one directory per
-//! volume: `p1`, `p2`, ...
+//! volume: `p1`, `p2`, ...; `<group>-<name>` for LVM's, the name of a RAID.
 
 use super::error::{Error, say};
 use super::path::{self, Found, Links};
@@ -26,6 +26,10 @@ pub struct ImageArgs {
     /// The disk image: raw, VHD, VHDZ, VHDX, QCOW2, VMDK, VDI; its parents are found beside it
     pub image: PathBuf,
 
+    /// Another disk's image that belongs with IMAGE: what lies on several disks (RAID, LVM) needs them all
+    #[arg(long, value_name = "IMAGE", conflicts_with = "library")]
+    pub with: Vec<PathBuf>,
+
     /// IMAGE is a directory with backups: show them all, as CLIENT/TIME/VOLUME/...
     #[arg(long, conflicts_with_all = ["volume", "layout", "snapshot"])]
     pub library: bool,
@@ -33,9 +37,9 @@ pub struct ImageArgs {
     #[command(flatten)]
     pub place: PlaceArgs,
 
-    /// Show this volume alone, as the whole tree
-    #[arg(long, value_name = "pN", value_parser = parse_volume, conflicts_with = "layout")]
-    pub volume: Option<u32>,
+    /// Show this volume alone, as the whole tree: p2, or as `info` calls it
+    #[arg(long, value_name = "NAME", value_parser = parse_volume, conflicts_with = "layout")]
+    pub volume: Option<String>,
 
     /// How the volumes of a disk are laid out
     #[arg(long, value_enum, default_value_t = Layout::Auto)]
@@ -134,9 +138,13 @@ pub enum Layout {
     Volumes,
 }
 
-fn parse_volume(text: &str) -> std::result::Result<u32, String> {
-    let number = text.strip_prefix('p').unwrap_or(text);
-    number.parse().map_err(|_| "volumes are called p1, p2, ...".to_owned())
+/// A volume's directory; a number alone is that of a partition.
+fn parse_volume(text: &str) -> std::result::Result<String, String> {
+    if text.is_empty() || text.contains('/') {
+        return Err("volumes are called p1, p2, ..., or as `spelunk info` shows them".to_owned());
+    }
+    let number: Option<u32> = text.parse().ok();
+    Ok(number.map_or_else(|| text.to_owned(), |number| VolumeInfo::partition_directory(0, number)))
 }
 
 impl ImageArgs {
@@ -152,7 +160,9 @@ impl ImageArgs {
             let error = Error::usage("--store-password-file is of a library");
             return Err(error.hint("`--library` goes with it"));
         }
-        let disk = Disk::open(&self.image, &self.options())
+        let mut images = vec![&*self.image];
+        images.extend(self.with.iter().map(PathBuf::as_path));
+        let disk = Disk::open_together(&images, &self.options())
             .map_err(|error| Error::image(error).about(&self.image))?;
         let info = disk.info();
         tracing::debug!(table = info.table, volumes = info.volumes.len(), "disk opened");
@@ -202,7 +212,7 @@ impl ImageArgs {
     /// # Errors
     /// As [`View::of_disk`].
     pub fn show(&self, disk: OpenedDisk, layout: Layout) -> Result<View, Error> {
-        View::of_disk(disk, layout, self.volume).map_err(|error| error.about(&self.image))
+        View::of_disk(disk, layout, self.volume.as_deref()).map_err(|error| error.about(&self.image))
     }
 }
 
@@ -244,19 +254,19 @@ pub struct View {
 }
 
 impl View {
-    /// The disk shown as one tree: `only` the volume with this number, or all as `layout` says. The disk's
+    /// The disk shown as one tree: `only` the volume with this directory, or all as `layout` says. The disk's
     /// worker lives as long as the view.
     ///
     /// # Errors
     /// `NotFound` when there is no such volume; when nothing can be shown where that is not a matter of
     /// listing broken volumes.
-    pub fn of_disk(disk: OpenedDisk, layout: Layout, only: Option<u32>) -> Result<View, Error> {
+    pub fn of_disk(disk: OpenedDisk, layout: Layout, only: Option<&str>) -> Result<View, Error> {
         let info = disk.info();
         let parts = volumes::parts(info, volumes::trees_of(&disk), only)?;
         if parts.is_empty()
-            && let Some(number) = only
+            && let Some(directory) = only
         {
-            return Err(no_such_volume(info, number));
+            return Err(no_such_volume(info, directory));
         }
         let tree = match (only, layout) {
             (None, Layout::Volumes) => Arc::new(Composition::new(parts)?),
@@ -300,8 +310,11 @@ impl View {
     }
 }
 
-fn no_such_volume(info: &DiskInfo, number: u32) -> Error {
-    let error = Error::from(spelunk_tree::Error::not_found(format!("no volume p{number} to show")));
+fn no_such_volume(info: &DiskInfo, directory: &str) -> Error {
+    let member = info.volumes.iter().find(|it| it.directory == directory && !it.member_of.is_empty());
+    let why = member.map_or_else(String::new, |member| format!(": it is an {}", member.member_of));
+    let text = format!("no volume {directory} to show{why}");
+    let error = Error::from(spelunk_tree::Error::not_found(text));
     let shown = info.volumes.iter().filter(|volume| volumes::is_worth_showing(volume));
     let names: Vec<String> = shown.map(VolumeInfo::directory_name).collect();
     if names.is_empty() { error } else { error.hint(format!("this disk has {}", names.join(", "))) }

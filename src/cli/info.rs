@@ -5,19 +5,25 @@ use super::image::{ImageArgs, NO_TABLE};
 use super::printer::Printer;
 use super::{Error, Outcome, json, size, time};
 use serde::Serialize;
-use spelunk_tree::{Case, DiskInfo, LayerInfo, Time, TreeInfo, VolumeInfo};
+use spelunk_tree::{AssembledInfo, Case, DiskInfo, LayerInfo, OtherDisk, Time, TreeInfo, VolumeInfo};
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 /// Show what an image is (container and chain, partitions, filesystems), or what backups a library has
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   spelunk info disk.vhdz
+  spelunk info a.img b.img                    disks on which volumes lie together (RAID, LVM)
   spelunk info --library /srv/images          who was backed up, when, what
   spelunk info --json disk.vhdz | jq '.volumes[].filesystem.label'")]
 pub struct Args {
     #[command(flatten)]
     image: ImageArgs,
+
+    /// More disks' images that belong with IMAGE, as with --with
+    #[arg(value_name = "IMAGE")]
+    more: Vec<PathBuf>,
 
     /// Print one JSON object; of a library, one for each volume or share of a backup
     #[arg(long)]
@@ -32,7 +38,9 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
     if args.image.library {
         return super::backups::print(&*args.image.library()?, args.json);
     }
-    let disk = args.image.open_disk()?;
+    let mut images = args.image.clone();
+    images.with.extend(args.more.iter().cloned());
+    let disk = images.open_disk()?;
     let info = disk.info();
     if let Some(error) = why_no_image(info) {
         return Err(Error::image(error.clone()).about(&args.image.image));
@@ -50,6 +58,9 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
 /// A file in which nothing at all was recognised is no image, though its bytes could be a disk's.
 fn why_no_image(info: &DiskInfo) -> Option<&spelunk_tree::Error> {
     let is_bare = info.table == NO_TABLE && info.layers.iter().all(|layer| layer.format == RAW);
+    // A member of something is a thing that is known, also where what it is a member of cannot be shown.
+    let is_known = |volume: &VolumeInfo| volume.filesystem.is_ok() || !volume.member_of.is_empty();
+    let is_bare = is_bare && !info.volumes.iter().any(is_known);
     let failure = info.volumes.iter().find_map(|volume| volume.filesystem.as_ref().err());
     failure.filter(|_| is_bare)
 }
@@ -70,13 +81,27 @@ impl Text<'_> {
         self.field(0, "table", &info.table)?;
         self.field(0, "table id", &info.table_id)?;
         self.notes(0, &info.notes)?;
-        for (index, layer) in info.layers.iter().enumerate() {
-            self.layer(index, layer)?;
+        let mut layers =
+            info.layers.iter().chain(info.others.iter().flat_map(|other| &other.layers)).enumerate();
+        layers.by_ref().take(info.layers.len()).try_for_each(|(index, layer)| self.layer(index, layer))?;
+        for (number, other) in info.others.iter().enumerate() {
+            self.other(number + 2, other)?;
+            let below = layers.by_ref().take(other.layers.len());
+            below.map(|(index, layer)| self.layer(index, layer)).collect::<Result<(), Error>>()?;
         }
         for volume in &info.volumes {
             self.volume(volume)?;
         }
         Ok(())
+    }
+
+    fn other(&mut self, number: usize, other: &OtherDisk) -> Result<(), Error> {
+        self.printer.line("")?;
+        self.printer.line(&format!("disk {number}"))?;
+        self.field(1, "size", &exact_size(other.size_bytes))?;
+        self.field(1, "sectors", &format!("{} bytes", other.sector_bytes))?;
+        self.field(1, "table", &other.table)?;
+        self.field(1, "table id", &other.table_id)
     }
 
     fn layer(&mut self, index: usize, layer: &LayerInfo) -> Result<(), Error> {
@@ -100,9 +125,12 @@ impl Text<'_> {
 
     fn volume(&mut self, volume: &VolumeInfo) -> Result<(), Error> {
         self.printer.line("")?;
-        self.printer.line(&format!("volume {}", volume.directory_name()))?;
+        self.printer.line(&message(&format!("volume {}", volume.directory)))?;
         self.field(1, "size", &exact_size(volume.size_bytes))?;
-        self.field(1, "start", &volume.start_bytes.to_string())?;
+        match &volume.assembled {
+            Some(assembled) => self.assembled(assembled)?,
+            None => self.field(1, "start", &volume.start_bytes.to_string())?,
+        }
         self.field(1, "type", &volume.partition_type)?;
         self.field(1, "name", &volume.name)?;
         self.field(1, "id", &volume.id)?;
@@ -110,8 +138,19 @@ impl Text<'_> {
         match &volume.filesystem {
             Ok(tree) => self.filesystem(tree),
             Err(_) if volume.is_extended => self.field(1, "filesystem", "none (holds other partitions)"),
+            Err(_) if !volume.member_of.is_empty() => {
+                self.field(1, "filesystem", &format!("none ({})", volume.member_of))
+            }
             Err(error) => self.field(1, "filesystem", &super::error::describe(error)),
         }
+    }
+
+    fn assembled(&mut self, assembled: &AssembledInfo) -> Result<(), Error> {
+        self.field(1, "format", &assembled.format)?;
+        self.field(1, "group", &assembled.group)?;
+        self.field(1, "group id", &assembled.group_id)?;
+        assembled.segments.iter().try_for_each(|segment| self.field(1, "segments", segment))?;
+        self.notes(1, &assembled.notes)
     }
 
     fn filesystem(&mut self, tree: &TreeInfo) -> Result<(), Error> {
@@ -178,7 +217,20 @@ struct Document<'a> {
     table_id: &'a str,
     notes: &'a [String],
     layers: Vec<Layer<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Other<'a>>,
     volumes: Vec<Volume<'a>>,
+}
+
+/// A disk that was opened together with the first.
+#[derive(Serialize)]
+struct Other<'a> {
+    size_bytes: u64,
+    sector_bytes: u32,
+    table: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    table_id: &'a str,
+    layers: Vec<Layer<'a>>,
 }
 
 #[derive(Serialize)]
@@ -209,6 +261,8 @@ struct Parent<'a> {
 struct Volume<'a> {
     number: u32,
     directory: String,
+    #[serde(skip_serializing_if = "is_first")]
+    disk: u32,
     start_bytes: u64,
     size_bytes: u64,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -220,12 +274,34 @@ struct Volume<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     attributes: &'a str,
     is_extended: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    member_of: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assembled: Option<Assembled<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     filesystem: Option<Filesystem<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_kind: Option<&'static str>,
+}
+
+/// How a volume is made up of others.
+#[derive(Serialize)]
+struct Assembled<'a> {
+    format: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group_id: &'a str,
+    segments: &'a [String],
+    notes: &'a [String],
+}
+
+/// Whether a volume lies on the first disk, which is not worth telling.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
+fn is_first(disk: &u32) -> bool {
+    *disk == 0
 }
 
 #[derive(Serialize)]
@@ -262,7 +338,20 @@ impl<'a> Document<'a> {
             table_id: &info.table_id,
             notes: &info.notes,
             layers: info.layers.iter().map(Layer::new).collect(),
+            others: info.others.iter().map(Other::new).collect(),
             volumes: info.volumes.iter().map(Volume::new).collect(),
+        }
+    }
+}
+
+impl<'a> Other<'a> {
+    fn new(other: &'a OtherDisk) -> Other<'a> {
+        Other {
+            size_bytes: other.size_bytes,
+            sector_bytes: other.sector_bytes,
+            table: &other.table,
+            table_id: &other.table_id,
+            layers: other.layers.iter().map(Layer::new).collect(),
         }
     }
 }
@@ -288,10 +377,19 @@ impl<'a> Layer<'a> {
 
 impl<'a> Volume<'a> {
     fn new(volume: &'a VolumeInfo) -> Volume<'a> {
-        let failure = volume.filesystem.as_ref().err().filter(|_| !volume.is_extended);
+        let is_for_files = !volume.is_extended && volume.member_of.is_empty();
+        let failure = volume.filesystem.as_ref().err().filter(|_| is_for_files);
+        let assembled = volume.assembled.as_ref().map(|assembled| Assembled {
+            format: &assembled.format,
+            group: &assembled.group,
+            group_id: &assembled.group_id,
+            segments: &assembled.segments,
+            notes: &assembled.notes,
+        });
         Volume {
             number: volume.number,
             directory: volume.directory_name(),
+            disk: volume.disk,
             start_bytes: volume.start_bytes,
             size_bytes: volume.size_bytes,
             partition_type: &volume.partition_type,
@@ -299,6 +397,8 @@ impl<'a> Volume<'a> {
             id: &volume.id,
             attributes: &volume.attributes,
             is_extended: volume.is_extended,
+            member_of: &volume.member_of,
+            assembled,
             filesystem: volume.filesystem.as_ref().ok().map(Filesystem::new),
             error: failure.map(super::error::describe),
             error_kind: failure.map(|error| error.kind().phrase()),

@@ -86,7 +86,8 @@ fn open(image: &ImageArgs) -> Result<(View, Layout), Error> {
         return Ok((image.open_library()?, Layout::Auto));
     }
     let disk = image.open_disk()?;
-    let has_table = disk.info().table != NO_TABLE;
+    let others = disk.info().others.iter().map(|other| &other.table);
+    let has_table = others.chain([&disk.info().table]).any(|table| table != NO_TABLE);
     let layout = if has_table { Layout::Volumes } else { image.layout };
     Ok((image.show(disk, layout)?, layout))
 }
@@ -137,7 +138,10 @@ impl Press<'_> {
     fn volumes(&mut self, info: &DiskInfo) -> Result<(), Error> {
         for volume in &info.volumes {
             let path = volume.directory_name().into_bytes();
-            self.add(Job::Partition { path: path.clone(), volume: volume.clone() }, 0)?;
+            // Its line is that of a partition table's entry.
+            if volume.assembled.is_none() {
+                self.add(Job::Partition { path: path.clone(), volume: volume.clone() }, 0)?;
+            }
             if !is_worth_showing(volume) {
                 continue;
             }
@@ -531,6 +535,8 @@ mod tests {
     #[test]
     fn partitions_are_told_in_sfdisks_words() {
         let mut volume = VolumeInfo {
+            directory: "p2".to_owned(),
+            disk: 0,
             number: 2,
             start_bytes: 512,
             size_bytes: 1024,
@@ -539,6 +545,8 @@ mod tests {
             id: String::new(),
             attributes: "active".to_owned(),
             is_extended: false,
+            member_of: String::new(),
+            assembled: None,
             filesystem: Err(TreeError::unsupported("no known filesystem")),
         };
         let line = |volume: &VolumeInfo| {

@@ -24,6 +24,7 @@ Examples:
   spelunk mount disk.vhdz /mnt
   spelunk mount -o allow_other,uid=1000 disk.vhdz /mnt
   spelunk mount --volume p2 disk.vhdz /mnt
+  spelunk mount a.img b.img /mnt             disks on which volumes lie together (RAID, LVM)
   spelunk umount /mnt
 
 The mount is read-only, without devices and set-uid programs, and for whoever mounts alone unless
@@ -43,8 +44,9 @@ pub struct Args {
     #[command(flatten)]
     image: ImageArgs,
 
-    /// Directory to show it at
-    directory: PathBuf,
+    /// Directory to show it at; images of more disks that belong with IMAGE may stand before it
+    #[arg(value_name = "DIRECTORY", required = true)]
+    places: Vec<PathBuf>,
 
     /// Mount options, with commas between them
     #[arg(short = 'o', long = "options", value_name = "OPTIONS")]
@@ -87,8 +89,12 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
 /// Mounts, calls `ready`, and serves until the mount ends.
 fn serve(args: &Args, ready: impl FnOnce() -> std::io::Result<()>) -> Result<Outcome, Error> {
     let (options, shows_metafiles) = parse_options(&args.options)?;
-    let point = MountPoint::new(&args.directory).map_err(explain_obstacle)?;
+    let Some((directory, more)) = args.places.split_last() else {
+        return Err(Error::usage("no directory to mount at"));
+    };
+    let point = MountPoint::new(directory).map_err(explain_obstacle)?;
     let mut image = args.image.clone();
+    image.with.extend(more.iter().cloned());
     image.show_metafiles |= shows_metafiles;
     // A library closes the backups that nobody looks at by itself.
     let is_ended = args.idle > 0 && !image.library;

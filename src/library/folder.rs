@@ -1,7 +1,7 @@
 //! A folder of disk images: `DIR/<client>/.../<image>`. What lies directly in it is of a client that is called
 //! as the folder itself. An image's moment is what its folder is called after, or when its file was last changed.
 
-use super::{Backup, Client, Item, Moment, Place, Source};
+use super::{Backup, Client, Item, Moment, Place, Source, Sources};
 use crate::volumes;
 use spelunk_sandbox::{Disk, OpenOptions};
 use spelunk_tree::{Error, Name, Result, Time, Tree};
@@ -29,7 +29,7 @@ struct Folder {
 ///
 /// # Errors
 /// None yet: it is read when somebody looks.
-pub(super) fn open(place: &Place) -> Result<Vec<Box<dyn Source>>> {
+pub(super) fn open(place: &Place) -> Result<Sources> {
     Ok(vec![Box::new(Folder { root: place.path.clone() })])
 }
 

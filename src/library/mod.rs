@@ -42,14 +42,17 @@ const CLIENTS_MAX: usize = 100_000;
 const BACKUPS_MAX: usize = 100_000;
 const ITEMS_MAX: usize = 4096;
 
+/// What knows one place: more than one where parts of it can be read one without the other.
+type Sources = Vec<Box<dyn Source>>;
+
 /// A kind of place.
 struct Kind {
     /// What it is called.
     name: &'static str,
     /// Whether a place is one of this kind.
     probe: fn(&Place) -> bool,
-    /// Opens it: as one source, or as several that can be read one without the other.
-    open: fn(&Place) -> Result<Vec<Box<dyn Source>>>,
+    /// Opens it.
+    open: fn(&Place) -> Result<Sources>,
 }
 
 /// The kinds of places, in the order in which they are probed; a folder of images is what is left.
@@ -191,7 +194,7 @@ pub const LATEST: &str = "latest";
 
 /// Some places, seen as one.
 pub struct Library {
-    sources: Vec<Box<dyn Source>>,
+    sources: Sources,
     slots: Slots,
     known: Mutex<Option<(Instant, Arc<tree::Seen>)>>,
 }

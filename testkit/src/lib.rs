@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! image   disks made by script with mkfs tools and the peers' own drivers, in every container, kept in a cache
+//! assemblies  disks with volume groups and arrays, carried along, and what the kernel read from them
 //! corpus  foreign images with independent manifests, unpacked into the same cache
 //! peer    mounts of an image: Spelunk's, the kernel's, ntfs-3g's; undone when dropped
 //! restic  repositories that restic makes, and what it says of them
@@ -11,6 +12,7 @@
 //!
 //! The crate knows none of Spelunk's own crates: it sees the program as its users do, from outside.
 
+pub mod assemblies;
 pub mod cache;
 pub mod compare;
 pub mod corpus;

@@ -19,6 +19,7 @@ mod server;
 mod sessions;
 mod shares;
 mod slow;
+mod store;
 mod tar;
 mod tls;
 mod urbackup;

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until everything is in the index.
 #[track_caller]
-fn wait_for_index(client: &Client) -> Value {
+pub fn wait_for_index(client: &Client) -> Value {
     let start = Instant::now();
     loop {
         let status = client.get("/index").ok().json();
@@ -27,7 +27,7 @@ fn wait_for_index(client: &Client) -> Value {
 }
 
 #[track_caller]
-fn hits(client: &Client, query: &str) -> Vec<String> {
+pub fn hits(client: &Client, query: &str) -> Vec<String> {
     let found = client.get(&format!("/search?{query}")).ok().json();
     let hits = found["hits"].as_array().expect("hits");
     hits.iter().map(|hit| hit["path"].as_str().expect("a path").to_owned()).collect()

@@ -1,6 +1,7 @@
 //! The command line, as whole commands: what they print, what they say, how they end.
 
 pub mod archive;
+mod assemblies;
 mod cat;
 mod find;
 mod hostile;
@@ -14,7 +15,7 @@ mod ntfs;
 mod program;
 mod restic;
 mod stats;
-mod store;
+pub mod store;
 pub mod urbackup;
 mod urbackup_databases;
 mod user;

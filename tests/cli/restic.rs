@@ -80,7 +80,7 @@ fn fill(root: &Path) {
     fs::set_permissions(root.join("text"), fs::Permissions::from_mode(0o4640)).expect("a mode");
     let run = |program: &str, arguments: &[&str]| {
         let path =
-            |word: &&str| if word.starts_with('@') { root.join(&word[1..]) } else { PathBuf::from(word) };
+            |word: &&str| word.strip_prefix('@').map_or_else(|| PathBuf::from(word), |name| root.join(name));
         tool::run(program, arguments.iter().map(path)).unwrap_or_else(|error| panic!("{program}: {error}"));
     };
     run("mkfifo", &["@pipe"]);
@@ -334,16 +334,12 @@ fn pack_of(repository: &Repository, id: &str) -> (PathBuf, u64, usize) {
         let index: Value =
             serde_json::from_str(&repository.run(["cat", "index", &name]).expect("an index")).expect("JSON");
         for pack in index["packs"].as_array().expect("packs") {
-            for blob in pack["blobs"].as_array().expect("blobs").iter().filter(|blob| blob["id"] == *id) {
-                let pack = pack["id"].as_str().expect("an id");
-                let number = |field: &str| blob[field].as_u64().expect("a number");
-                let length = usize::try_from(number("length")).expect("a length");
-                return (
-                    repository.path().join("data").join(&pack[..2]).join(pack),
-                    number("offset"),
-                    length,
-                );
-            }
+            let blobs = pack["blobs"].as_array().expect("blobs");
+            let Some(blob) = blobs.iter().find(|blob| blob["id"] == *id) else { continue };
+            let pack = pack["id"].as_str().expect("an id");
+            let number = |field: &str| blob[field].as_u64().expect("a number");
+            let length = usize::try_from(number("length")).expect("a length");
+            return (repository.path().join("data").join(&pack[..2]).join(pack), number("offset"), length);
         }
     }
     panic!("no index names {id}");

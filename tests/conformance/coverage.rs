@@ -15,6 +15,9 @@ const COVERAGE: &[(&str, &[&str])] = &[
     ("container/vhdx", &["gen-vhdx-fixed-vhdx-A", "gen-vhdx-dynamic-32m-vhdx-A", "gen-urb-incr2-vhdx-A"]),
     ("partition/mbr", &["gen-mbr-logical-raw-A", "dfvfs-mbr"]),
     ("partition/gpt", &["gen-gpt-mixed-raw-A", "gen-gpt-primary-destroyed-raw-A"]),
+    ("assembly/lvm", &["gen-gpt-lvm2-raw-A", "gen-lvm2-two-pvs-1-raw-A", "dfvfs-lvm", "discutils-lvm2-vhdx"]),
+    // The corpus has none with files: `testkit::assemblies` has arrays that the kernel made.
+    ("assembly/md", &[]),
     ("guest/fat", &["gen-mbr-logical-raw-A", "gen-fat12-floppy-A", "gen-fat16-16M-A", "gen-fat32-lfn-A"]),
     ("guest/exfat", &["gen-exfat-4k-A", "gen-exfat-512c-A", "gen-exfat-128k-A", "dissect-fat-exfat"]),
     ("guest/ext", &["gen-ext2-1k-A", "gen-ext3-htree-A", "gen-ext4-default-A", "gen-ext4-bigalloc-A"]),

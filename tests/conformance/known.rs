@@ -235,21 +235,6 @@ static DIFFERENCES: &[Row] = &[
         ..ANY
     },
     Row {
-        view: Some(View::Manifest),
-        image: "^gen-(gpt-)?lvm2",
-        path: "(^|/)lv:",
-        what: &["missing"],
-        reason: "LVM is not read yet",
-        ..ANY
-    },
-    Row {
-        image: "^gen-(gpt-)?lvm2",
-        what: &["refused"],
-        actual: "not supported: no known filesystem",
-        reason: "LVM is not read yet, and there is nothing else on these disks",
-        ..ANY
-    },
-    Row {
         view: Some(View::Mount),
         image: "gpt|vhdx-log-replay",
         what: &["refused"],

@@ -1,5 +1,6 @@
 //! The manifest of an image as ordinary system calls see it through Spelunk's FUSE mount.
 
+use super::logical;
 use crate::program;
 use spelunk_testkit::manifest::{self, Line};
 use spelunk_testkit::walk;
@@ -12,7 +13,11 @@ use std::path::Path;
 /// Mounts the image, walks it, takes it off again. Of the root and the directories of partitions no
 /// manifest tells. A mount does not list named streams: those that the manifest lists are opened.
 pub fn lines(image: &Path, expected: &[Line], options: &[&str]) -> Result<Vec<Line>> {
-    let options = [&["--show-metafiles", "-o", "streams=colon"], options].concat();
+    let mut options = [&["--show-metafiles", "-o", "streams=colon"], options].concat();
+    let companion = logical::companion(image);
+    if let Some(other) = &companion {
+        options.extend(["--with", other.to_str().ok_or("a path that is not UTF-8")?]);
+    }
     let mount = peer::spelunk_mount(program::path(), image, &options)?;
     let entries = walk::walk(mount.path(), walk::Options::default())?;
     let mut lines = Vec::new();
@@ -24,7 +29,8 @@ pub fn lines(image: &Path, expected: &[Line], options: &[&str]) -> Result<Vec<Li
         }
     }
     for line in expected.iter().filter(|line| line.kind() == "a") {
-        lines.extend(stream(mount.path(), &manifest::unescape(line.path()))?);
+        let name = logical::shown(mount.path(), line.path())?;
+        lines.extend(stream(mount.path(), &manifest::unescape(&name))?);
     }
     mount.unmount()?;
     Ok(lines)

@@ -19,9 +19,11 @@ const FILESYSTEMS: &[&str] = &[
     "fat16",
     "fat32",
     "gpt",
+    "lvm2",
     "mbr",
     "mbr+ntfs",
     "ntfs",
+    "vhdx+lvm2",
     "vhdx+ntfs",
 ];
 

@@ -51,6 +51,11 @@ impl Browser {
         Browser { runtime, client: Some(client.expect("a browser")), driver, downloads }
     }
 
+    /// Gives the window this size.
+    pub fn resize(&self, width: u32, height: u32) {
+        self.runtime.block_on(self.client().set_window_size(width, height)).expect("a window of that size");
+    }
+
     fn client(&self) -> &Client {
         self.client.as_ref().expect("it is open until it is dropped")
     }

@@ -130,6 +130,53 @@ fn every_view_passes_axe_in_light_and_dark() {
     assert_ne!(grounds[0], grounds[1], "light and dark look the same");
 }
 
+#[test]
+fn every_dialog_passes_axe_in_a_narrow_window() {
+    let Some((site, browser)) = open() else { return };
+    let Some(axe) = axe() else { return };
+    browser.resize(390, 844);
+    browser.go(&site.setup);
+    browser.wait("document.querySelector('form')");
+    assert!(browser.number("innerWidth") <= 500, "the window is not narrow");
+    check(&browser, &axe, "set-up, narrow");
+    site.set_up(&browser);
+    let docs = format!("browse/{VOLUME}/docs");
+    let item = format!("{docs}?item=report.txt&tab=details");
+    let press = |words: &str| {
+        let button =
+            format!("[...document.querySelectorAll('button')].find(e => e.textContent.includes('{words}'))");
+        browser.wait(&button);
+        browser.run(&format!("{button}.click()"));
+    };
+    for theme in ["light", "dark"] {
+        browser.run(&format!("localStorage.setItem('spelunk.theme', '{theme}')"));
+        visit(&site, &browser, &item, ".panel-body > :not(.loading)");
+        check(&browser, &axe, &format!("details, narrow ({theme})"));
+        visit(&site, &browser, &docs, ".row .name");
+        browser.click("[aria-label^='Share link of this folder']");
+        check_dialog(&browser, &axe, &format!("share ({theme})"));
+        browser.keys("?");
+        check_dialog(&browser, &axe, &format!("help ({theme})"));
+        for (route, words) in [("account", "New token"), ("users", "New user")] {
+            visit(&site, &browser, route, ".block, .rows li");
+            press(words);
+            check_dialog(&browser, &axe, &format!("{words} ({theme})"));
+        }
+    }
+    browser.run("return fetch('api/v1/logout', {method: 'POST', headers: {'x-spelunk-csrf': '1'}})");
+    visit(&site, &browser, "login", "input[type=password]");
+    check(&browser, &axe, "login, narrow");
+}
+
+/// The same of the dialog that is opening, which is closed again.
+#[track_caller]
+fn check_dialog(browser: &Browser, axe: &str, dialog: &str) {
+    browser.wait("document.querySelector('dialog[open]')");
+    check(browser, axe, dialog);
+    browser.key(Key::Escape);
+    browser.wait("!document.querySelector('dialog')");
+}
+
 fn visit(site: &Site, browser: &Browser, route: &str, shown: &str) {
     site.go(browser, route);
     browser.run("location.reload()");

@@ -4,12 +4,14 @@
 //! site     a library of small disks, and the server that shows it
 //! browser  Chromium, through its WebDriver
 //! journey  what users do: find, look, compare, download
+//! media    audio and video in the preview
 //! look     what must hold wherever they are: size, scrolling, harmlessness, accessibility
 //! ```
 
 mod browser;
 mod journey;
 mod look;
+mod media;
 mod site;
 
 use browser::Browser;

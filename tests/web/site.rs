@@ -66,6 +66,13 @@ impl Site {
         Site::of(library)
     }
 
+    /// The same, over one image of what `fill` writes.
+    pub fn of_files(fill: impl FnOnce(&Path)) -> Site {
+        let library = Directory::new().expect("a directory");
+        add(&library, "pc/C.img", fixture::sized_image("128", "4M", fill).path(), 2);
+        Site::of(library)
+    }
+
     fn of(library: Directory) -> Site {
         let data = Directory::new().expect("a directory");
         let mut server = Command::new(program::path())

@@ -1,4 +1,4 @@
-//! What is known of an opened disk: its chain of image files and its volumes.
+//! What is known of an opened disk, or of several that were opened together: image files and volumes.
 
 use crate::{Error, TreeInfo};
 
@@ -16,10 +16,28 @@ pub struct DiskInfo {
     pub table: String,
     /// UUID or signature of the partition table; empty when there is none.
     pub table_id: String,
-    /// The volumes, by their numbers. At most [`crate::limits::VOLUMES_MAX`].
+    /// The volumes, of this disk and of [`DiskInfo::others`], by their numbers; then those that lie on other volumes
+    /// (RAID, LVM). At most [`crate::limits::VOLUMES_MAX`].
     pub volumes: Vec<VolumeInfo>,
     /// What the user should know of the disk, a line each.
     pub notes: Vec<String>,
+    /// The disks that were opened together with this one. Fewer than [`crate::limits::DISKS_MAX`].
+    pub others: Vec<OtherDisk>,
+}
+
+/// A disk that was opened together with another one. The fields are those of [`DiskInfo`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherDisk {
+    /// Its layers.
+    pub layers: Vec<LayerInfo>,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its logical sector size in bytes.
+    pub sector_bytes: u32,
+    /// Its partition table.
+    pub table: String,
+    /// Id of its partition table.
+    pub table_id: String,
 }
 
 /// One layer of a disk's chain.
@@ -56,32 +74,64 @@ pub struct ParentRef {
     pub paths: Vec<String>,
 }
 
-/// A volume of a disk.
+/// A volume: a partition, a whole disk, or what several of these make up together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeInfo {
-    /// Partition number as Linux counts it; 0 when the volume is the whole disk.
+    /// The directory that shows it, a valid [`crate::Name`] that no other volume has: `p` and the number; on the second
+    /// disk `d2p` and the number; `<group>-<name>` for a logical volume of LVM; an array's name.
+    pub directory: String,
+    /// Index of the disk it lies on: 0, or 1 and up in [`DiskInfo::others`]. Of an assembled volume always 0.
+    pub disk: u32,
+    /// Partition number as Linux counts it; 0 when the volume is no partition.
     pub number: u32,
-    /// Where it begins on the disk, in bytes.
+    /// Where it begins on the disk, or on the volume that it is a partition of, in bytes.
     pub start_bytes: u64,
     /// Its size in bytes.
     pub size_bytes: u64,
     /// The partition's type: lower-case hexadecimal without leading zeros (MBR) or an upper-case GUID (GPT); may be empty.
     pub partition_type: String,
-    /// The partition's name (GPT).
+    /// The partition's name (GPT), the logical volume's, the array's.
     pub name: String,
-    /// The partition's own id (GPT: upper-case GUID).
+    /// The volume's own id (GPT: upper-case GUID; LVM's and MD's in the form of their tools).
     pub id: String,
     /// Attributes in sfdisk's form, such as `RequiredPartition GUID:63`; MBR: `active` or empty.
     pub attributes: String,
-    /// Whether it only holds other partitions (an extended partition).
+    /// Whether it only holds other partitions (an extended partition, an array or logical volume with a table).
     pub is_extended: bool,
+    /// What it is a part of and has no filesystem for: `lvm2 member of vg0`, `md member of root`; empty when of nothing.
+    pub member_of: String,
+    /// What it is made up of, when it lies on other volumes.
+    pub assembled: Option<AssembledInfo>,
     /// The filesystem in it, or why none could be opened (`Unsupported` when none is known).
     pub filesystem: Result<TreeInfo, Error>,
 }
 
+/// How a volume is made up of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssembledInfo {
+    /// `lvm2` or `md`.
+    pub format: String,
+    /// The volume group's name; empty for an array.
+    pub group: String,
+    /// The volume group's id; empty for an array.
+    pub group_id: String,
+    /// Its segments or its level, a line each: `linear`, `striped over 2`, `raid1 of 2`.
+    pub segments: Vec<String>,
+    /// What the user should know of it, a line each: a leg that is stale, ...
+    pub notes: Vec<String>,
+}
+
 impl VolumeInfo {
-    /// The directory that shows this volume: `p` and the number.
+    /// The directory that shows this volume.
     pub fn directory_name(&self) -> String {
-        format!("p{}", self.number)
+        self.directory.clone()
+    }
+
+    /// The directory of the partition `number` of a disk, by the disk's index; 0 is the whole disk.
+    pub fn partition_directory(disk: u32, number: u32) -> String {
+        match disk {
+            0 => format!("p{number}"),
+            _ => format!("d{}p{number}", disk.saturating_add(1)),
+        }
     }
 }

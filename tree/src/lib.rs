@@ -23,7 +23,7 @@ mod time;
 mod tree;
 
 pub use attr::{Attr, Device, Xattrs};
-pub use disk::{DiskInfo, LayerInfo, ParentRef, VolumeInfo};
+pub use disk::{AssembledInfo, DiskInfo, LayerInfo, OtherDisk, ParentRef, VolumeInfo};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use name::{Name, wtf8_from_utf16};
 pub use node::{Kind, NodeId};

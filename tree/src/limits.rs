@@ -29,6 +29,10 @@ pub const STREAMS_MAX: usize = 4096;
 /// Image files in one chain: a year of daily incrementals on one full image, and some.
 pub const CHAIN_MAX: usize = 512;
 
+/// Disks that are opened together: what a RAID array or a volume group of a server is spread over. Their image files and
+/// parents together are at most [`CHAIN_MAX`].
+pub const DISKS_MAX: usize = 64;
+
 /// Volumes on one disk, and parts of any composition: their numbers go into the eight bits above a node id,
 /// where 0 is the composition itself and 255 is left to presenters for ids of their own.
 pub const VOLUMES_MAX: usize = 254;

@@ -22,6 +22,16 @@ pub trait ParentSource {
     /// # Errors
     /// When the search itself fails.
     fn next_candidate(&mut self, source: u32, wanted: &ParentRef) -> Result<Option<Arc<dyn ReadAt>>>;
+
+    /// The image of the next disk that is to be opened together with those so far; `None` when there are no more. The
+    /// answer's [`ReadAt::runs`] must name it by the index `source`.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn next_disk(&mut self, source: u32) -> Result<Option<Arc<dyn ReadAt>>> {
+        let _ = source;
+        Ok(None)
+    }
 }
 
 /// A virtual disk, all layers joined.
@@ -32,6 +42,8 @@ pub struct Disk {
     pub layers: Vec<LayerInfo>,
     /// Logical sector size, when the container says.
     pub sector_bytes: Option<u32>,
+    /// The index of its last image file.
+    pub last_source: u32,
 }
 
 /// Opens an image file, the files that it is split into, and all its parents.
@@ -52,13 +64,28 @@ pub fn open_at(
     snapshot: Option<&str>,
     parents: &mut dyn ParentSource,
 ) -> Result<Disk> {
-    let context = Context { snapshot: snapshot.map(str::to_owned), ..Context::new() };
+    open_from(file, 0, snapshot, &Context::new(), parents)
+}
+
+/// The same for an image file with the index `first`: that of a disk that is opened together with others, with which it
+/// shares `context`.
+///
+/// # Errors
+/// As [`open_at`].
+pub fn open_from(
+    file: Arc<dyn ReadAt>,
+    first: u32,
+    snapshot: Option<&str>,
+    context: &Context,
+    parents: &mut dyn ParentSource,
+) -> Result<Disk> {
+    let context = Context { snapshot: snapshot.map(str::to_owned), ..context.clone() };
     let mut image = open_file(file, &context)?;
     if snapshot.is_some() && image.info.format != qcow2::FORMAT.name {
         return Err(Error::unsupported(format!("snapshots in a {} image", image.info.format)));
     }
     let context = Context { snapshot: None, ..context };
-    let mut chain = Chain { parents, context, last: 0, layers: Vec::new(), ids: HashSet::new() };
+    let mut chain = Chain { parents, context, last: first, layers: Vec::new(), ids: HashSet::new() };
     let sector_bytes = image.sector_bytes;
     let mut joins: Vec<Join> = Vec::new();
     let bottom = loop {
@@ -79,7 +106,7 @@ pub fn open_at(
         }
     };
     let bytes = joins.into_iter().rev().try_fold(bottom, |parent, join| join(parent))?;
-    Ok(Disk { bytes, layers: chain.layers, sector_bytes })
+    Ok(Disk { bytes, layers: chain.layers, sector_bytes, last_source: chain.last })
 }
 
 /// One image, out of its wrapper.

@@ -21,7 +21,7 @@ pub mod vhdx;
 pub mod vhdz;
 pub mod vmdk;
 
-pub use chain::{Disk, ParentSource, open, open_at};
+pub use chain::{Disk, ParentSource, open, open_at, open_from};
 
 use cache::Cache;
 use spelunk_tree::{LayerInfo, ParentRef, ReadAt, Result};
@@ -58,7 +58,7 @@ const BLOCKS_BYTES_MAX: u64 = 16 << 20;
 /// Bytes that the blocks being decoded at the same moment may take, packed and unpacked: three usual ones.
 const DECODING_BYTES_MAX: u64 = 12 << 20;
 
-/// What the layers of one disk share.
+/// What the layers of all disks that are opened together share.
 #[derive(Clone)]
 pub struct Context {
     pages: Arc<Cache>,
@@ -68,8 +68,15 @@ pub struct Context {
     snapshot: Option<String>,
 }
 
+impl Default for Context {
+    fn default() -> Context {
+        Context::new()
+    }
+}
+
 impl Context {
-    fn new() -> Context {
+    /// Empty caches.
+    pub fn new() -> Context {
         Context {
             pages: Arc::new(Cache::new(PAGES_BYTES_MAX, u64::MAX)),
             blocks: Arc::new(Cache::new(BLOCKS_BYTES_MAX, DECODING_BYTES_MAX)),

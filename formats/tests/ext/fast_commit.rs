@@ -21,6 +21,9 @@ struct Changes {
     random: Random,
     files: Vec<PathBuf>,
     directories: Vec<PathBuf>,
+    /// Whether inodes are free that a whole transaction has not freed yet. Linux 6.18 gives them to new files, in which
+    /// it finds the blocks of the old ones when it replays.
+    has_removed: bool,
     made: usize,
 }
 
@@ -38,10 +41,20 @@ impl Changes {
         for number in 0..150 {
             fs::write(root.join("many").join(format!("filler-with-a-longer-name-{number}")), []).unwrap();
         }
-        Changes { root: root.to_owned(), random: Random(seed), files, directories: Vec::new(), made: 0 }
+        Changes {
+            root: root.to_owned(),
+            random: Random(seed),
+            files,
+            directories: Vec::new(),
+            has_removed: false,
+            made: 0,
+        }
     }
 
     fn new_path(&mut self) -> PathBuf {
+        if std::mem::take(&mut self.has_removed) {
+            rustix::fs::syncfs(File::open(&self.root).unwrap()).unwrap();
+        }
         self.made += 1;
         let dir = DIRECTORIES[self.random.below(DIRECTORIES.len())];
         let length = self.random.below(40);
@@ -67,6 +80,7 @@ impl Changes {
             1 if !self.directories.is_empty() => {
                 let at = self.random.below(self.directories.len());
                 let path = self.directories.swap_remove(at);
+                self.has_removed = true;
                 fs::remove_dir_all(&path).unwrap();
                 self.files.retain(|file| !file.starts_with(&path));
             }
@@ -119,6 +133,7 @@ impl Changes {
             7 => {
                 let over = self.any();
                 if over != path {
+                    self.has_removed = true;
                     fs::rename(&path, &over).unwrap();
                     // Of two links to one inode, both stay.
                     self.files.retain(|file| file.symlink_metadata().is_ok());
@@ -131,6 +146,7 @@ impl Changes {
                 self.files.push(new);
             }
             9 if self.files.len() > 20 => {
+                self.has_removed = true;
                 fs::remove_file(&path).unwrap();
                 self.files.retain(|file| *file != path);
                 return self.any();
@@ -174,7 +190,7 @@ fn crash(name: &str, mkfs: &str, seed: u64, copies: usize) {
         fs::remove_file(copied).unwrap();
     }
     drop(mounted);
-    assert!(replayed >= copies / 2, "{name}: only {replayed} of {copies} copies had fast commits");
+    assert!(replayed >= copies / 5, "{name}: only {replayed} of {copies} copies had fast commits");
 }
 
 /// Compares what the kernel sees of a copy after its replay with what Spelunk sees of the image itself. Whether fast
@@ -341,6 +357,7 @@ fn repair(block: &mut [u8]) {
 
 #[test]
 fn fast_commits_are_replayed_as_by_the_kernel() {
-    crash("1 KiB blocks", "-b 1024", 1, 20);
-    crash("4 KiB blocks", "-b 4096 -J size=8,fast_commit_size=1024", 2, 20);
+    crash("1 KiB blocks", "-b 1024", 1, 12);
+    crash("small inodes", "-b 2048 -I 128 -J size=8,fast_commit_size=1024", 2, 12);
+    crash("inline data", "-b 4096 -O inline_data,^dir_index -J size=8,fast_commit_size=1024", 3, 12);
 }

@@ -3,7 +3,7 @@
 use crate::images::{make, scratch};
 use spelunk_formats::container::FORMATS;
 use spelunk_formats::guest::GUESTS;
-use spelunk_testkit::skip;
+use spelunk_testkit::{assemblies, skip};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How an image is made.
@@ -52,6 +52,11 @@ const fn ext(name: &'static str, script: &'static str) -> Seed {
 
 const fn ntfs(name: &'static str, script: &'static str) -> Seed {
     Seed { name, guest: "ntfs", container: "raw", tools: &["mkntfs", "ntfscp"], script, entries_min: 20 }
+}
+
+/// A disk that the kernel made a member of something.
+const fn member(name: &'static str, script: &'static str) -> Seed {
+    Seed { name, guest: "ext", container: "raw", tools: &["cp"], script, entries_min: 3 }
 }
 
 /// A container around a FAT volume behind a partition table.
@@ -119,6 +124,11 @@ pub const SEEDS: &[Seed] = &[
         for n in $(seq 60); do ntfscp -q disk.img src/small \"name number $n\"; done
         ntfscp -q disk.img src/large large",
     ),
+    member("lvm-thin", "cp \"$ASSEMBLIES/lvm-thin.img\" disk.img"),
+    member("lvm-mirror", "cp \"$ASSEMBLIES/lvm-b.img\" disk.img"),
+    member("md-1", "cp \"$ASSEMBLIES/md-12-0.img\" disk.img"),
+    member("md-0", "cp \"$ASSEMBLIES/md-090-0.img\" disk.img"),
+    member("md-lvm", "cp \"$ASSEMBLIES/md-lvm-0.img\" disk.img"),
     container("vhd", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
         mcopy -s -i raw.img src/* ::/; qemu-img convert -f raw -O vpc -o force_size=on raw.img disk.img"),
     container("vhdx", &["mkfs.fat", "mcopy", "qemu-img"], "mkfs.fat -F 12 -s 2 -C raw.img 4096
@@ -214,7 +224,9 @@ impl Seed {
         // Tests that run at the same time make the same image.
         static MADE: AtomicU32 = AtomicU32::new(0);
         let directory = scratch(&format!("mutation-{}-{}", self.name, MADE.fetch_add(1, Ordering::Relaxed)));
-        if !make(&directory, self.tools, &format!("{SOURCE}{}", self.script)) {
+        let assemblies = assemblies::directory().unwrap();
+        let script = format!("ASSEMBLIES='{}'\n{SOURCE}{}", assemblies.display(), self.script);
+        if !make(&directory, self.tools, &script) {
             return None;
         }
         let bytes = std::fs::read(directory.join("disk.img")).unwrap();

@@ -107,7 +107,8 @@ fn damaged_logs_are_noted_and_end() {
             (seed >> 33) % end
         };
         for _ in 0..150 {
-            let mut edits = opened(log);
+            let mut edits = opened_from_the_start(log);
+            edits.extend(unwritten(tree));
             for _ in 0..=below(4) {
                 let at = match below(3) {
                     // The restart areas, heads of records, anything.
@@ -181,35 +182,50 @@ fn replayed(image: &Arc<dyn ReadAt>, edits: Vec<(u64, Vec<u8>)>) -> (Arc<dyn Rea
 #[test]
 fn what_windows_had_not_written_is_replayed() {
     with_volume("replay", |image, tree| {
-        let mut edits = opened_from_the_start(place_of(tree, "$LogFile", 0));
-        edits.extend(unwritten(tree));
-
-        let (edited, tree_again, _) = replayed(&image, edits);
-
-        // NTFS does not log what stands in small files: where that was lost, there are zeros.
-        let is_lost = |found: &u8, expected: &u8| found != expected && *found == 0;
-        for (number, (found, expected)) in records(&*tree_again).iter().zip(&records(tree)).enumerate() {
-            assert_eq!(found.len(), expected.len(), "record {number}");
-            let differ = found.iter().zip(expected).filter(|(found, expected)| found != expected).count();
-            let lost =
-                found.iter().zip(expected).filter(|(found, expected)| is_lost(found, expected)).count();
-            assert!(
-                differ == lost && (differ == 0 || [37, 38, 39, 42, 44].contains(&number)),
-                "record {number}"
-            );
+        let log = place_of(tree, "$LogFile", 0);
+        for version in [Vec::new(), as_version_2(&*image, log)] {
+            let mut edits = opened_from_the_start(log);
+            edits.extend(unwritten(tree));
+            edits.extend(version);
+            compare_with_all_written(&image, tree, edits);
         }
-        let without_hashes = |lines: BTreeMap<String, Line>| -> BTreeMap<String, Line> {
-            let is_small = |line: &Line| line.kind == 'f' && line.size < 700;
-            lines
-                .into_iter()
-                .map(|(path, line)| {
-                    let hash = if is_small(&line) { String::new() } else { line.hash.clone() };
-                    (path, Line { hash, ..line })
-                })
-                .collect()
-        };
-        assert_same(&without_hashes(walk(&*tree_again, &*edited)), &without_hashes(walk(tree, &*image)));
     });
+}
+
+/// Edits that make the log one of version 2.0, as it was before Windows closed it; its last page has not found its place
+/// yet.
+fn as_version_2(image: &dyn ReadAt, log: u64) -> Vec<(u64, Vec<u8>)> {
+    let versions = [log, log + 4096].map(|page| (page + 0x1A, vec![0, 0, 2, 0]));
+    let last = 0x40000_u32;
+    let mut page = vec![0; 4096];
+    image.read_at(log + u64::from(last), &mut page).unwrap();
+    page[0x3C..0x40].copy_from_slice(&last.to_le_bytes());
+    let moved = [(log + 0x5000, page), (log + u64::from(last), vec![0; 4096])];
+    versions.into_iter().chain(moved).collect()
+}
+
+fn compare_with_all_written(image: &Arc<dyn ReadAt>, tree: &dyn Tree, edits: Vec<(u64, Vec<u8>)>) {
+    let (edited, tree_again, _) = replayed(image, edits);
+
+    // NTFS does not log what stands in small files: where that was lost, there are zeros.
+    let is_lost = |found: &u8, expected: &u8| found != expected && *found == 0;
+    for (number, (found, expected)) in records(&*tree_again).iter().zip(&records(tree)).enumerate() {
+        assert_eq!(found.len(), expected.len(), "record {number}");
+        let differ = found.iter().zip(expected).filter(|(found, expected)| found != expected).count();
+        let lost = found.iter().zip(expected).filter(|(found, expected)| is_lost(found, expected)).count();
+        assert!(differ == lost && (differ == 0 || [37, 38, 39, 42, 44].contains(&number)), "record {number}");
+    }
+    // Compared above, edited by the test, and the one place where Windows itself did not write what it had logged:
+    // some padding between security descriptors.
+    let elsewhere = ["$MFT", "$LogFile", "$Secure:$SDS"];
+    let without_hashes = |mut lines: BTreeMap<String, Line>| {
+        lines.retain(|path, _| !elsewhere.contains(&path.as_str()));
+        for line in lines.values_mut().filter(|line| line.kind == 'f' && line.size < 700) {
+            line.hash.clear();
+        }
+        lines
+    };
+    assert_same(&without_hashes(walk(&*tree_again, &*edited)), &without_hashes(walk(tree, &**image)));
 }
 
 /// A checkpoint with a table of open attributes, which the other reader wants, and the oldest record that it needs.
@@ -240,9 +256,10 @@ fn a_replayed_volume_is_what_ntfsrecover_makes_of_it() {
         let recovered_tree = open_at(recovered.clone(), 0, VOLUME.1).unwrap();
 
         assert!(!recovered_tree.info().notes.iter().any(|note| note.contains("$LogFile")));
+        // ntfsrecover counts other update sequences, and writes the numbers of copies of times (0x13).
         let lines = |tree: &dyn Tree, image: &dyn ReadAt| {
             let mut lines = walk(tree, image);
-            lines.remove("$LogFile");
+            lines.retain(|path, _| !["$LogFile", "$MFT"].contains(&path.as_str()));
             lines
         };
         assert_same(&lines(&*replayed, &*edited), &lines(&*recovered_tree, &*recovered));

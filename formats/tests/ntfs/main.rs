@@ -9,6 +9,7 @@ mod hostile;
 mod limits;
 mod live;
 mod logfile;
+mod lznt1;
 mod walk;
 #[path = "../wim/mod.rs"]
 mod wim;

@@ -19,6 +19,7 @@ fn main() -> io::Result<()> {
         };
         let target = match (container, name) {
             (_, "gpt" | "mbr") => name,
+            (_, name) if name.starts_with("lvm-") || name.starts_with("md-") => "assembly",
             ("raw", _) => guest,
             _ => container,
         };

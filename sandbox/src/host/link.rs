@@ -34,8 +34,19 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn open(image: &Path, options: &OpenOptions) -> Result<Link> {
-        let mut chain = Chain::new(open_image(image)?, image);
+    /// Opens these images, one for each disk, and their parents.
+    pub(crate) fn open(images: &[&Path], options: &OpenOptions) -> Result<Link> {
+        let mut disks = Vec::with_capacity(images.len());
+        for (number, path) in images.iter().enumerate() {
+            let image = open_image(path);
+            // Whoever asked knows which the first one is.
+            let image = image.map_err(|error| match number {
+                0 => error,
+                _ => error.context(format!("the image {}", path.display())),
+            })?;
+            disks.push((image, *path));
+        }
+        let mut chain = Chain::new(disks)?;
         let (running, opening) = Running::start(&mut chain, options)?;
         let images = chain.complete();
         let keeper = Arc::new(Keeper::with(running));
@@ -58,7 +69,7 @@ impl Link {
         &self.opening
     }
 
-    /// The image files, by their index in the chain.
+    /// The image files of all disks, by their index.
     pub(crate) fn images(&self) -> &[Arc<Image>] {
         &self.images
     }
@@ -111,7 +122,9 @@ impl Link {
             let parsed = match answer.status {
                 Status::Done => parse(&answer).map(Ok),
                 Status::Failed => Error::from_bytes(&answer.body).map(Err),
-                Status::NeedParent => Err(crate::wire::Malformed("a parent for an open disk")),
+                Status::NeedParent | Status::NeedDisk => {
+                    Err(crate::wire::Malformed("an image for an open disk"))
+                }
             };
             self.round_trips.fetch_add(1, Ordering::Relaxed);
             self.bytes_decoded.fetch_add(answer.data_len as u64, Ordering::Relaxed);

@@ -108,7 +108,7 @@ impl MetadataWorker {
                     whole(&answer.body, |from| from.list::<Result<Metadata>>(METADATA_MAX)).map(Ok)
                 }
                 Status::Failed => Error::from_bytes(&answer.body).map(Err),
-                Status::NeedParent => Err(Malformed("a parent for a file backup")),
+                Status::NeedParent | Status::NeedDisk => Err(Malformed("a parent for a file backup")),
             };
             match parsed {
                 Ok(Ok(all)) if all.len() != count => Err(Lost::Broke(Malformed("not as many as asked for"))),

@@ -75,7 +75,7 @@ pub struct Stats {
     pub restarts: u64,
 }
 
-/// A disk, parsed by a jailed worker process of its own. The worker is gone when this and all its trees
+/// A disk, or several together, parsed by a jailed worker process of its own. The worker is gone when this and all its trees
 /// are dropped.
 pub struct Disk {
     link: Arc<Link>,
@@ -90,7 +90,16 @@ impl Disk {
     /// `IsADirectory`; `Denied` when the image may not be read or there can be no jail; `WorkerLost` when
     /// the worker died or took longer than the deadline; what the parsers report.
     pub fn open(image: &Path, options: &OpenOptions) -> Result<Disk> {
-        let link = Arc::new(Link::open(image, options)?);
+        Disk::open_together(&[image], options)
+    }
+
+    /// Opens several images, each a disk, on which together volumes lie (RAID, LVM). The first is the one that
+    /// [`OpenOptions::snapshot`] is of.
+    ///
+    /// # Errors
+    /// As [`Disk::open`]; `Limit` for more than [`spelunk_tree::limits::DISKS_MAX`].
+    pub fn open_together(images: &[&Path], options: &OpenOptions) -> Result<Disk> {
+        let link = Arc::new(Link::open(images, options)?);
         let mut trees = Vec::new();
         for (index, root) in link.opening().roots.iter().enumerate() {
             trees.push(RemoteTree::new(&link, index, *root).map(|tree| Arc::new(tree) as Arc<dyn Tree>));

@@ -120,7 +120,7 @@ impl From<Malformed> for Failure {
     }
 }
 
-/// The dialogue of opening: the worker may ask for parents, again and again, until the deadline.
+/// The dialogue of opening: the worker may ask for parents and further disks, again and again, until the deadline.
 fn open(
     line: &Line,
     chain: &mut Chain,
@@ -145,12 +145,18 @@ fn open(
         match answer.status {
             Status::Done => return Ok(Opening::from_bytes(&answer.body)?),
             Status::Failed => return Err(Failure::Refused(Error::from_bytes(&answer.body)?)),
-            Status::NeedParent => {}
+            Status::NeedParent | Status::NeedDisk => {}
         }
-        let question = ParentQuestion::from_bytes(&answer.body)?;
-        let source = usize::try_from(question.source).map_err(|_| Malformed("an image that is not there"))?;
-        let parent = chain.next_candidate(source, &question.wanted).map_err(Failure::Refused)?;
-        let (request, file) = match &parent {
+        let image = if answer.status == Status::NeedDisk {
+            chain.next_disk()
+        } else {
+            let question = ParentQuestion::from_bytes(&answer.body)?;
+            let source =
+                usize::try_from(question.source).map_err(|_| Malformed("an image that is not there"))?;
+            chain.next_candidate(source, &question.wanted)
+        };
+        let image = image.map_err(Failure::Refused)?;
+        let (request, file) = match &image {
             Some(image) => (Request::Parent { size: image.size }, Some(&image.file)),
             None => (Request::NoParent, None),
         };

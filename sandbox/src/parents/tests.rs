@@ -29,7 +29,7 @@ impl Storage {
 
     fn chain(&self, path: &str) -> Chain {
         let path = self.at(path);
-        Chain::new(Image::new(File::open(&path).unwrap()).unwrap(), &path)
+        Chain::new(vec![(Image::new(File::open(&path).unwrap()).unwrap(), &path)]).unwrap()
     }
 
     /// What all candidates for the parent of `child` hold.

@@ -1,7 +1,9 @@
 //! What is known of a disk, on the wire.
 
-use super::{Decoded, Decoder, Encoder, Wire, decode_choice, encode_choice};
-use spelunk_tree::{Case, DiskInfo, LayerInfo, ParentRef, TreeInfo, VolumeInfo, limits};
+use super::{Decoded, Decoder, Encoder, Malformed, Wire, decode_choice, encode_choice};
+use spelunk_tree::{
+    AssembledInfo, Case, DiskInfo, LayerInfo, Name, OtherDisk, ParentRef, TreeInfo, VolumeInfo, limits,
+};
 
 /// Notes of one layer, volume or disk.
 const NOTES_MAX: usize = 64;
@@ -9,6 +11,8 @@ const NOTES_MAX: usize = 64;
 pub(crate) const PARENT_PATHS_MAX: usize = 16;
 /// Layers of a disk: each image file may be a container in a wrapper.
 const LAYERS_MAX: usize = 2 * limits::CHAIN_MAX;
+/// Kinds of segments that a volume is made up of.
+const SEGMENTS_MAX: usize = 16;
 /// Bytes of a volume's label.
 const LABEL_BYTES_MAX: usize = 1024;
 
@@ -107,8 +111,57 @@ impl Wire for TreeInfo {
     }
 }
 
+/// The name of a directory: what presenters show must be a name.
+fn decode_directory(from: &mut Decoder<'_>) -> Decoded<String> {
+    let directory: String = from.get()?;
+    match Name::new(directory.as_bytes()) {
+        Ok(_) => Ok(directory),
+        Err(_) => Err(Malformed("a volume whose directory has no name")),
+    }
+}
+
+impl Wire for AssembledInfo {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.format);
+        out.put(&self.group);
+        out.put(&self.group_id);
+        out.list(head(&self.segments, SEGMENTS_MAX));
+        out.list(head(&self.notes, NOTES_MAX));
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<AssembledInfo> {
+        Ok(AssembledInfo {
+            format: from.get()?,
+            group: from.get()?,
+            group_id: from.get()?,
+            segments: from.list(SEGMENTS_MAX)?,
+            notes: from.list(NOTES_MAX)?,
+        })
+    }
+}
+
+impl Wire for OtherDisk {
+    fn encode(&self, out: &mut Encoder) {
+        out.list(head(&self.layers, LAYERS_MAX));
+        out.put(&self.size_bytes);
+        out.put(&self.sector_bytes);
+        out.put(&self.table);
+        out.put(&self.table_id);
+    }
+    fn decode(from: &mut Decoder<'_>) -> Decoded<OtherDisk> {
+        Ok(OtherDisk {
+            layers: from.list(LAYERS_MAX)?,
+            size_bytes: from.get()?,
+            sector_bytes: from.get()?,
+            table: from.get()?,
+            table_id: from.get()?,
+        })
+    }
+}
+
 impl Wire for VolumeInfo {
     fn encode(&self, out: &mut Encoder) {
+        out.put(&self.directory);
+        out.put(&self.disk);
         out.put(&self.number);
         out.put(&self.start_bytes);
         out.put(&self.size_bytes);
@@ -117,10 +170,14 @@ impl Wire for VolumeInfo {
         out.put(&self.id);
         out.put(&self.attributes);
         out.put(&self.is_extended);
+        out.put(&self.member_of);
+        out.put(&self.assembled);
         out.put(&self.filesystem);
     }
     fn decode(from: &mut Decoder<'_>) -> Decoded<VolumeInfo> {
         Ok(VolumeInfo {
+            directory: decode_directory(from)?,
+            disk: from.get()?,
             number: from.get()?,
             start_bytes: from.get()?,
             size_bytes: from.get()?,
@@ -129,6 +186,8 @@ impl Wire for VolumeInfo {
             id: from.get()?,
             attributes: from.get()?,
             is_extended: from.get()?,
+            member_of: from.get()?,
+            assembled: from.get()?,
             filesystem: from.get()?,
         })
     }
@@ -143,6 +202,7 @@ impl Wire for DiskInfo {
         out.put(&self.table_id);
         out.list(head(&self.volumes, limits::VOLUMES_MAX));
         out.list(head(&self.notes, NOTES_MAX));
+        out.list(head(&self.others, limits::DISKS_MAX));
     }
     fn decode(from: &mut Decoder<'_>) -> Decoded<DiskInfo> {
         Ok(DiskInfo {
@@ -153,6 +213,7 @@ impl Wire for DiskInfo {
             table_id: from.get()?,
             volumes: from.list(limits::VOLUMES_MAX)?,
             notes: from.list(NOTES_MAX)?,
+            others: from.list(limits::DISKS_MAX)?,
         })
     }
 }

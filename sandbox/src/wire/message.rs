@@ -102,11 +102,11 @@ impl Wire for LayerReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     /// Open the image whose descriptor comes along. Answered by [`Opening`], after any number of
-    /// [`Status::NeedParent`].
+    /// [`Status::NeedParent`] and [`Status::NeedDisk`].
     Open { size: u64, snapshot: Option<String>, show_metafiles: bool, code_page: u16, time_zone: String },
-    /// The answer to [`Status::NeedParent`]; the descriptor comes along.
+    /// The answer to [`Status::NeedParent`], or the next disk's image to [`Status::NeedDisk`]; the descriptor comes along.
     Parent { size: u64 },
-    /// The answer to [`Status::NeedParent`] when there is none (left).
+    /// The answer to [`Status::NeedParent`] and [`Status::NeedDisk`] when there is none (left).
     NoParent,
     /// Answered by an entry.
     Lookup { tree: u8, dir: NodeId, name: Name },
@@ -253,9 +253,11 @@ pub(crate) enum Status {
     Failed,
     /// The body is a [`ParentQuestion`].
     NeedParent,
+    /// A disk is open, and the next one that belongs to it is asked for. The body is empty.
+    NeedDisk,
 }
 
-const STATUSES: [Status; 3] = [Status::Done, Status::Failed, Status::NeedParent];
+const STATUSES: [Status; 4] = [Status::Done, Status::Failed, Status::NeedParent, Status::NeedDisk];
 
 /// A reply on the socket: what the window holds. First the body, then data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

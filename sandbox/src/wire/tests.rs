@@ -5,8 +5,9 @@ use super::nodes::encode_page;
 use super::*;
 use spelunk_formats::backup::urbackup::{Metadata, Stream};
 use spelunk_tree::{
-    Attr, Case, Cursor, Device, DiskInfo, Entry, Error, ErrorKind, Kind, LayerInfo, Listed, Name, NodeId,
-    Page, ParentRef, Place, Run, StreamInfo, Time, TreeInfo, VolumeInfo, Xattr, Xattrs, limits,
+    AssembledInfo, Attr, Case, Cursor, Device, DiskInfo, Entry, Error, ErrorKind, Kind, LayerInfo, Listed,
+    Name, NodeId, OtherDisk, Page, ParentRef, Place, Run, StreamInfo, Time, TreeInfo, VolumeInfo, Xattr,
+    Xattrs, limits,
 };
 use std::fmt::Debug;
 
@@ -59,6 +60,8 @@ fn opening() -> Opening {
         notes: vec!["n".into()],
     };
     let volume = |filesystem| VolumeInfo {
+        directory: "vg-lv".into(),
+        disk: 1,
         number: 1,
         start_bytes: 2,
         size_bytes: 3,
@@ -67,6 +70,14 @@ fn opening() -> Opening {
         id: "i".into(),
         attributes: "active".into(),
         is_extended: false,
+        member_of: "md member of md0".into(),
+        assembled: Some(AssembledInfo {
+            format: "lvm2".into(),
+            group: "vg".into(),
+            group_id: "g".into(),
+            segments: vec!["linear".into()],
+            notes: vec!["n".into()],
+        }),
         filesystem,
     };
     let parent = ParentRef { id: "p".into(), alternative_id: "a".into(), paths: vec!["../x/y".into()] };
@@ -81,13 +92,20 @@ fn opening() -> Opening {
         notes: Vec::new(),
     };
     let info = DiskInfo {
-        layers: vec![layer],
+        layers: vec![layer.clone()],
         size_bytes: 1,
         sector_bytes: 512,
         table: "gpt".into(),
         table_id: "t".into(),
         volumes: vec![volume(Ok(tree)), volume(Err(error()))],
         notes: vec!["x".into(), "y".into()],
+        others: vec![OtherDisk {
+            layers: vec![layer],
+            size_bytes: 4,
+            sector_bytes: 4096,
+            table: "mbr".into(),
+            table_id: "t".into(),
+        }],
     };
     Opening { info, roots: vec![Some(node(2)), None] }
 }

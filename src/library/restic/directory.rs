@@ -172,6 +172,29 @@ mod tests {
     }
 
     #[test]
+    fn whatever_byte_is_changed_nothing_panics_and_good_names_are_found() {
+        let id = "a".repeat(64);
+        let json = format!(
+            r#"{{"nodes":[{{"name":"a\\xff","type":"file","mode":420,"mtime":"2026-11-27T14:17:17.6Z","uid":0,
+            "size":3,"links":2,"inode":7,"extended_attributes":[{{"name":"user.x","value":"eXk="}}],"content":["{id}"]}},
+            {{"name":"d","type":"dir","subtree":"{id}"}},{{"name":"l","type":"symlink","linktarget":"a"}}]}}"#
+        );
+        for at in 0..json.len() {
+            for change in [1, 0x10, 0x20, 0x80, 0xff] {
+                let mut bytes = json.clone().into_bytes();
+                bytes[at] ^= change;
+                let Ok(directory) = Directory::parse(bytes) else { continue };
+                for index in 0..directory.len() {
+                    let _ = (directory.meta(index).is_ok(), directory.details(index).is_ok());
+                    if let Ok(name) = directory.name(index) {
+                        assert_eq!(directory.find(&name), Some(index), "byte {at}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_directory_may_have_no_list() {
         for empty in ["{}", r#"{"nodes":null}"#, r#"{"nodes":[]}"#] {
             assert_eq!(Directory::parse(empty.into()).unwrap().len(), 0, "{empty}");

@@ -33,7 +33,7 @@ mod tree;
 pub(super) use key::WRONG_PASSWORD;
 
 use super::password::{PASSWORD_HINT, Password};
-use super::{Backup, Client, Details, Item, Moment, Place, Source};
+use super::{Backup, Client, Details, Item, Moment, Place, Source, Sources};
 use files::{Files, Folder};
 use id::Id;
 use repository::Repository;
@@ -90,7 +90,7 @@ pub(super) fn probe(place: &Place) -> bool {
 ///
 /// # Errors
 /// None yet: it is read when somebody looks.
-pub(super) fn open(place: &Place) -> Result<Vec<Box<dyn Source>>> {
+pub(super) fn open(place: &Place) -> Result<Sources> {
     Ok(vec![Box::new(Restic::new(place.path.clone(), place.password.clone(), false))])
 }
 

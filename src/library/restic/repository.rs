@@ -163,7 +163,7 @@ impl Repository {
             match self.read_place(&place, id, bytes_max) {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => {
-                    failure = failure.or(Some(error.object(format!("pack {}, blob {id}", place.pack))))
+                    failure = failure.or(Some(error.object(format!("pack {}, blob {id}", place.pack))));
                 }
             }
         }

@@ -15,7 +15,7 @@ mod images;
 mod settings;
 
 use super::restic::Restic;
-use super::{Place, Source};
+use super::{Place, Sources};
 use images::Images;
 use spelunk_tree::Result;
 
@@ -28,7 +28,7 @@ pub(super) fn probe(place: &Place) -> bool {
 ///
 /// # Errors
 /// `Unsupported` for one that a newer version made; `Corrupt` when its settings cannot be read.
-pub(super) fn open(place: &Place) -> Result<Vec<Box<dyn Source>>> {
+pub(super) fn open(place: &Place) -> Result<Sources> {
     settings::check(&place.path)?;
     let images = Images::new(place.path.join("images"));
     let files = Restic::new(place.path.join("files"), place.password.clone(), true);

@@ -16,7 +16,7 @@ mod listing;
 mod metadata;
 mod storage;
 
-use super::{Client, Place, Source};
+use super::{Client, Place, Source, Sources};
 use crate::volumes;
 use database::Databases;
 use files::FileBackup;
@@ -42,7 +42,7 @@ pub(super) fn probe(place: &Place) -> bool {
 ///
 /// # Errors
 /// When its directory cannot be opened; when there are no databases where they are said to be.
-pub(super) fn open(place: &Place) -> Result<Vec<Box<dyn Source>>> {
+pub(super) fn open(place: &Place) -> Result<Sources> {
     let storage = Storage::open(&place.path)?;
     let databases = match &place.urbackup_databases {
         Some(path) => Some(Databases::open(path)?),

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Changes of entries in directories that ignore case: each is compared with all others.
 const FOLDED_MAX: usize = 1024;
+/// Inodes that change: more new files than the largest area has room for.
+const INODES_MAX: usize = 48 * 1024;
 /// Bytes of added entries that are shown as one block: fewer than the 64 KiB from which lengths are stored in another
 /// way.
 const SECTION_BYTES_MAX: usize = 32 * 1024;
@@ -45,7 +47,7 @@ pub(super) enum Change {
 /// All that changed.
 #[derive(Default)]
 pub(super) struct Changes {
-    inodes: HashMap<u32, Result<Inode>>,
+    inodes: BTreeMap<u32, Result<Inode>>,
     directories: HashMap<u32, EntryChanges>,
     /// How many changes of entries had to be compared without case.
     folded: usize,
@@ -142,10 +144,15 @@ impl Filesystem {
     /// # Errors
     /// When a change is an impossible one, or one that cannot be followed. Nothing was applied then.
     fn apply(&mut self, commits: &FastCommits) -> Result<()> {
-        let applied = commits.changes().try_for_each(|change| match change? {
-            Change::Blocks { inode, range, stored } => self.change_blocks(inode, range, stored),
-            Change::Entry { dir, name, inode, is_added } => self.change_entry(dir, name, inode, is_added),
-            Change::Inode { number, raw } => self.change_inode(number, &raw),
+        let applied = commits.changes().try_for_each(|change| {
+            if self.changes.inodes.len() > INODES_MAX {
+                return Err(Error::limit(format!("fast commits that change more than {INODES_MAX} inodes")));
+            }
+            match change? {
+                Change::Blocks { inode, range, stored } => self.change_blocks(inode, range, stored),
+                Change::Entry { dir, name, inode, is_added } => self.change_entry(dir, name, inode, is_added),
+                Change::Inode { number, raw } => self.change_inode(number, &raw),
+            }
         });
         if applied.is_err() {
             self.changes = Changes::default();

@@ -14,7 +14,7 @@
 //! - [`volume`], [`volume_info`], [`logfile`], [`hibernation`], [`shadow_copy`], [`cache`]: the whole.
 //!
 //! A node id is the number of the MFT record in the low 40 bits and its sequence number above; an id whose
-//! record has been used again is `NotFound`. The journal is not applied. Mode, owner and group are those
+//! record has been used again is `NotFound`. The journal is replayed into an overlay. Mode, owner and group are those
 //! that WSL stored, and not derived from security descriptors. Not read, and said so: encrypted files (EFS), and files whose data a
 //! reparse point keeps elsewhere (deduplication, cloud, WIM images).
 

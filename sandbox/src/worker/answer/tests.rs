@@ -84,6 +84,7 @@ fn line() -> Line {
             table_id: String::new(),
             volumes: Vec::new(),
             notes: Vec::new(),
+            others: Vec::new(),
         };
         let server = Server::default();
         let disk = OpenDisk { info, trees: vec![None, Some(Arc::new(Odd))] };

@@ -26,9 +26,8 @@ const EXTENT_BLOCKS_MAX: u16 = 32_768;
 
 /// Bytes of the area that are read: what mke2fs makes for the largest journal that it makes, 1/64 of 1 GiB.
 const AREA_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Changes in the area: one a file and more of a full area of 16 MiB, since a new file takes 200 bytes of it. They
-/// are kept as long as the filesystem is open.
-const CHANGES_MAX: usize = 256 * 1024;
+/// Changes in the area: three a new file, which takes 390 bytes of it.
+const CHANGES_MAX: usize = 128 * 1024;
 
 /// The fast commits that are complete.
 #[derive(Default)]

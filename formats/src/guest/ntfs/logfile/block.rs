@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn protected_bytes_are_undone_to_the_same() {
-        let mut bytes: Vec<u8> = (0..1024u32).map(|at| (at % 251) as u8).collect();
+        let mut bytes: Vec<u8> = (0..=250u8).cycle().take(1024).collect();
         bytes[4..8].copy_from_slice(&[0x30, 0, 3, 0]);
 
         let mut stored = Block(bytes.clone()).protected().unwrap();

@@ -15,6 +15,8 @@ use std::rc::Rc;
 pub(super) const RECORDS_MAX: usize = 256 * 1024;
 /// Pages that are looked at, those that hold these records: 16 MiB.
 pub(super) const PAGES_MAX: usize = 4096;
+/// Bits of a place that say where in its page it is.
+const PAGE_BYTES_MASK: u64 = 4095;
 /// Bytes of a record: tables of some thousand open files are the largest.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// Where a page says which page it is a copy of, until version 1.1 and since version 2.0.
@@ -99,7 +101,7 @@ impl<'a> Log<'a> {
         let place_bits = 64u32.saturating_sub(self.area.sequence_bits);
         let place_mask = 1u64.checked_shl(place_bits).unwrap_or(0).saturating_sub(1);
         let offset = (lsn & place_mask).saturating_mul(8);
-        let within = offset % count(PAGE_BYTES);
+        let within = offset & PAGE_BYTES_MASK;
         let page_at = offset.saturating_sub(within);
         let page = self.page(page_at)?;
         let header = range(&page, index(within)?, Record::HEADER_BYTES)?;
@@ -114,7 +116,7 @@ impl<'a> Log<'a> {
         let wraps = next_at < offset;
         let sequence = (lsn & !place_mask).checked_add(if wraps { place_mask.saturating_add(1) } else { 0 });
         let sequence = sequence.ok_or_else(|| Error::corrupt("the last record that a log can have"))?;
-        Ok((record, sequence | next_at / 8, pages))
+        Ok((record, sequence | (next_at / 8), pages))
     }
 
     /// What stands behind a header; where the page ends, it goes on in the next one.

@@ -25,8 +25,11 @@ const INDEX_ALLOCATION: u32 = 0xA0;
 const INDEX_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one action sets or clears bits in: a bitmap's page and more.
 const BITMAP_BYTES_MAX: usize = 64 * 1024;
-/// Clusters that are changed at the same time: what 16 MiB of log can name.
-const CLUSTERS_MAX: usize = 256 * 1024;
+/// Clusters that are changed at the same time: 256 MiB of the usual ones, far above what 16 MiB of log name.
+const CLUSTERS_MAX: usize = 64 * 1024;
+
+/// Actions of unfinished transactions, all together: each is short, and there are at most some dozen.
+const UNDO_STEPS_MAX: usize = 64 * 1024;
 
 /// The volume with its log replayed.
 pub(super) struct Replayed {
@@ -201,9 +204,16 @@ impl Replay<'_> {
             .copied()
             .collect();
         let mut undone = 0usize;
+        let mut steps = 0usize;
         for transaction in &unfinished {
             let mut lsn = transaction.undo_next_lsn;
             while lsn != 0 {
+                steps = steps.saturating_add(1);
+                if steps > UNDO_STEPS_MAX {
+                    return Err(Error::limit(format!(
+                        "a log with more than {UNDO_STEPS_MAX} changes to undo"
+                    )));
+                }
                 let record = log.read(lsn)?;
                 let change = record.change.as_ref();
                 if let Some(change) =
