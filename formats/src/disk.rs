@@ -207,7 +207,9 @@ impl Volumes {
     fn open(self, mut info: DiskInfo, options: &Options) -> Result<OpenDisk> {
         info.notes.extend(self.notes);
         if self.surplus > 0 {
-            info.notes.push(format!("{} more volumes are not shown", self.surplus));
+            let has_devices = self.all.iter().any(|volume| volume.info.assembled.is_some());
+            let what = if has_devices { "volumes" } else { "partitions" };
+            info.notes.push(format!("{} more {what} are not shown", self.surplus));
         }
         let mut trees = Vec::with_capacity(self.all.len());
         for Volume { info: mut volume, content, .. } in self.all {

@@ -220,3 +220,34 @@ fn questions_out_of_order_are_a_breach() {
         assert_eq!(answer.map_err(|error| error.kind()).err(), Some(ErrorKind::WorkerLost));
     }
 }
+
+#[test]
+fn further_disks_come_in_order_and_a_later_worker_is_given_the_same() {
+    let storage = Storage::new();
+    storage.write("backup-3/other.vhd", "other");
+    let paths = [storage.at("backup-2/child.vhd"), storage.at("backup-3/other.vhd")];
+    let disks = paths.iter().map(|path| (Image::new(File::open(path).unwrap()).unwrap(), path.as_path()));
+    let mut chain = Chain::new(disks.collect()).unwrap();
+    let text = |image: Result<Option<Arc<Image>>>| image.unwrap().map(|image| contents(&image));
+
+    chain.begin();
+    let parent = text(chain.next_candidate(0, &wanted(&["backup-1/full.vhd"])));
+    let other = text(chain.next_disk());
+    // The second disk's parent is looked for beside the second disk, and may be one that the first has, too.
+    let shared = text(chain.next_candidate(2, &wanted(&["backup-1/full.vhd"])));
+    let end = text(chain.next_disk());
+    let images = chain.complete();
+
+    let found = [parent, other, shared].map(Option::unwrap);
+    assert_eq!((found.each_ref().map(String::as_str), end), (["full", "other", "full"], None));
+    assert_eq!(images.len(), 4);
+    for _ in 0..2 {
+        chain.begin();
+        assert_eq!(text(chain.next_candidate(0, &wanted(&[]))).as_deref(), Some("full"));
+        // A disk that wants more files than it wanted before has changed.
+        assert!(chain.next_candidate(1, &wanted(&[])).is_err());
+        assert_eq!(text(chain.next_disk()).as_deref(), Some("other"));
+        assert_eq!(text(chain.next_candidate(2, &wanted(&[]))).as_deref(), Some("full"));
+        assert_eq!(text(chain.next_disk()), None);
+    }
+}

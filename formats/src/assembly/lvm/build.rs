@@ -110,7 +110,10 @@ impl<'a> Builder<'a> {
                 thin::open(&pool, *device, bytes, origin)
             }
             Kind::Zero => Ok(Arc::new(Zeros::new(bytes))),
-            Kind::Snapshot { .. } | Kind::ThinPool { .. } | Kind::Other(_) => {
+            Kind::Snapshot { .. } => {
+                Err(Error::unsupported(format!("a {}, which is not thin", segment.kind)))
+            }
+            Kind::ThinPool { .. } | Kind::Other(_) => {
                 Err(Error::unsupported(format!("{} volumes", segment.kind)))
             }
         }

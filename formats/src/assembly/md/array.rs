@@ -79,7 +79,8 @@ impl Array {
         for found in &self.members {
             let (member, superblock) = found;
             let is_current = superblock.events.saturating_add(EVENTS_MARGIN) >= newest.events;
-            let has_failed = newest.failed.contains(&superblock.number) && superblock != newest;
+            // Whoever went on without it has written so.
+            let has_failed = !newest.active.contains(&superblock.number);
             let place = match superblock.role {
                 Role::Active(place) => index(place).ok().and_then(|place| places.get_mut(place)),
                 Role::None => None,

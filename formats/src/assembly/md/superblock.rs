@@ -36,8 +36,8 @@ pub(super) struct Superblock {
     pub(super) number: u32,
     /// The member's place in the array, by itself.
     pub(super) role: Role,
-    /// The members that have failed, by their numbers.
-    pub(super) failed: Vec<u32>,
+    /// The members that take part, by their numbers.
+    pub(super) active: Vec<u32>,
     /// Whether the member was still being rebuilt.
     pub(super) is_recovering: bool,
     /// Where its data begin, in bytes.

@@ -53,20 +53,23 @@ fn checksum(bytes: &[u8]) -> Result<u32> {
     Ok(u32::try_from(folded & u64::from(u32::MAX)).unwrap_or(0))
 }
 
+fn is_active(state: u32) -> bool {
+    state & ACTIVE_AND_SYNC == ACTIVE_AND_SYNC && state & FAULTY == 0
+}
+
 fn parse(bytes: &[u8], position: u64, minor: u32) -> Result<Superblock> {
     let mut array = [0; 16];
     for (slot, at) in array.chunks_mut(4).zip([5usize, 13, 14, 15]) {
         slot.copy_from_slice(&word(bytes, at)?.to_le_bytes());
     }
-    let mut failed = Vec::new();
+    let mut active = Vec::new();
     for number in 0..MEMBERS_MAX {
         let at = usize::try_from(number).unwrap_or(0).saturating_mul(MEMBER_WORDS).saturating_add(MEMBERS);
-        if word(bytes, at.saturating_add(4))? & FAULTY != 0 {
-            failed.push(number);
+        if is_active(word(bytes, at.saturating_add(4))?) {
+            active.push(number);
         }
     }
     let state = word(bytes, THIS_MEMBER.saturating_add(4))?;
-    let is_active = state & ACTIVE_AND_SYNC == ACTIVE_AND_SYNC && state & FAULTY == 0;
     let role = word(bytes, THIS_MEMBER.saturating_add(3))?;
     let level = i32::from_le_bytes(word(bytes, 7)?.to_le_bytes());
     Ok(Superblock {
@@ -85,8 +88,8 @@ fn parse(bytes: &[u8], position: u64, minor: u32) -> Result<Superblock> {
         // Of an array that was not stopped, mirrors may differ where it was being written.
         is_resyncing: word(bytes, 33)? & CLEAN == 0,
         number: word(bytes, THIS_MEMBER)?,
-        role: if is_active { Role::Active(role) } else { Role::None },
-        failed,
+        role: if is_active(state) { Role::Active(role) } else { Role::None },
+        active,
         is_recovering: false,
         data_start_bytes: 0,
         data_bytes: position,

@@ -15,7 +15,6 @@ const SECTOR: u64 = 512;
 const RECOVERY_OFFSET: u32 = 2;
 const RESHAPE_ACTIVE: u32 = 4;
 const NEW_OFFSET: u32 = 64;
-const ROLE_FAULTY: u16 = 0xFFFE;
 /// Roles from here on are spare, faulty and journal.
 const ROLES_SPECIAL: u16 = 0xFF00;
 
@@ -71,15 +70,16 @@ fn checksum(bytes: &[u8]) -> Result<u32> {
 fn parse(bytes: &[u8], position: u64, version: &'static str, roles: usize) -> Result<Superblock> {
     let features = le_u32(bytes, 8)?;
     let number = le_u32(bytes, 160)?;
-    let mut failed = Vec::new();
+    let mut active = Vec::new();
     let mut role = Role::None;
     for member in 0..roles {
         let value = le_u16(bytes, member.saturating_mul(2).saturating_add(BYTES))?;
         let member = u32::try_from(member).unwrap_or(u32::MAX);
-        if value == ROLE_FAULTY {
-            failed.push(member);
+        if value >= ROLES_SPECIAL {
+            continue;
         }
-        if member == number && value < ROLES_SPECIAL {
+        active.push(member);
+        if member == number {
             role = Role::Active(value.into());
         }
     }
@@ -99,7 +99,7 @@ fn parse(bytes: &[u8], position: u64, version: &'static str, roles: usize) -> Re
         is_resyncing: le_u64(bytes, 208)? != u64::MAX,
         number,
         role,
-        failed,
+        active,
         is_recovering: features & RECOVERY_OFFSET != 0,
         data_start_bytes: sectors(128)?,
         data_bytes: sectors(136)?,
