@@ -86,8 +86,8 @@ impl Text<'_> {
         layers.by_ref().take(info.layers.len()).try_for_each(|(index, layer)| self.layer(index, layer))?;
         for (number, other) in info.others.iter().enumerate() {
             self.other(number + 2, other)?;
-            let below = layers.by_ref().take(other.layers.len());
-            below.map(|(index, layer)| self.layer(index, layer)).collect::<Result<(), Error>>()?;
+            let mut below = layers.by_ref().take(other.layers.len());
+            below.try_for_each(|(index, layer)| self.layer(index, layer))?;
         }
         for volume in &info.volumes {
             self.volume(volume)?;

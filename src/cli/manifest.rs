@@ -109,7 +109,7 @@ struct Press<'a> {
 enum Job {
     Entry {
         path: Vec<u8>,
-        entry: Entry,
+        entry: Box<Entry>,
     },
     Broken {
         path: Vec<u8>,
@@ -117,7 +117,7 @@ enum Job {
     },
     Partition {
         path: Vec<u8>,
-        volume: VolumeInfo,
+        volume: Box<VolumeInfo>,
     },
     /// Told on stderr only: the partition has its line.
     NoFilesystem {
@@ -140,7 +140,7 @@ impl Press<'_> {
             let path = volume.directory_name().into_bytes();
             // Its line is that of a partition table's entry.
             if volume.assembled.is_none() {
-                self.add(Job::Partition { path: path.clone(), volume: volume.clone() }, 0)?;
+                self.add(Job::Partition { path: path.clone(), volume: Box::new(volume.clone()) }, 0)?;
             }
             if !is_worth_showing(volume) {
                 continue;
@@ -159,7 +159,7 @@ impl Press<'_> {
             match step {
                 Step::Broken { path, error } => self.add(Job::Broken { path: path.to_vec(), error }, 0)?,
                 Step::Entry { path, entry, .. } => {
-                    let job = Job::Entry { path: path.to_vec(), entry: entry.clone() };
+                    let job = Job::Entry { path: path.to_vec(), entry: Box::new(entry.clone()) };
                     self.add(job, entry.attr.size)?;
                 }
             }

@@ -9,8 +9,10 @@ use spelunk_tree::{ErrorKind, Kind, Place, ReadAt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Disks, and what is on them: a directory, and what the kernel's manifest calls it.
-const SETS: &[(&str, &[&str], &[(&str, &str)])] = &[
+/// The kind of members, the disks, and what is on them: a directory, and what the kernel's manifest calls it.
+type Set = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const SETS: &[Set] = &[
     (
         "lvm2",
         &["lvm-a", "lvm-b"],
