@@ -29,11 +29,11 @@ struct Level {
 }
 
 impl Huffman {
-    /// The code whose symbols have words of these lengths, at most 16; 0 for symbols that do not occur. A code
-    /// may have words without symbol: those are errors only where they occur.
+    /// The code whose symbols have words of these lengths, at most 16; 0 for symbols that do not occur. A code has as many
+    /// words as its bits can make, or none at all: no packer writes another, and damage to the lengths is found.
     ///
     /// # Errors
-    /// `Corrupt` when there are more words than bits for them.
+    /// `Corrupt` when there are more words than that, or fewer.
     pub fn new(lens: &[u8]) -> Result<Huffman> {
         let mut counts = [0_u32; 17];
         for &len in lens.iter().filter(|&&len| len > 0) {
@@ -52,6 +52,9 @@ impl Huffman {
             if word > 1 << WORD_BITS_MAX {
                 return Err(impossible());
             }
+        }
+        if word != 0 && word != 1 << WORD_BITS_MAX {
+            return Err(impossible());
         }
         let mut order: Vec<u16> =
             (0_u16..).zip(lens).filter(|(_, len)| **len > 0).map(|(at, _)| at).collect();
@@ -124,16 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn code_with_too_many_words_is_corrupt() {
+    fn code_with_too_many_words_or_too_few_is_corrupt() {
         assert!(Huffman::new(&[1, 1, 1]).is_err());
+        assert!(Huffman::new(&[2, 2]).is_err());
+        assert!(Huffman::new(&[1]).is_err());
         assert!(Huffman::new(&[17]).is_err());
     }
 
     #[test]
-    fn word_without_symbol_is_corrupt() {
-        let code = Huffman::new(&[2, 2]).unwrap();
-
-        assert!(code.symbol(&mut Bits::new(&[0, 0x80], 0)).is_err());
+    fn code_without_words_has_no_symbol() {
         assert!(Huffman::new(&[]).unwrap().symbol(&mut Bits::new(&[0, 0], 0)).is_err());
     }
 }
