@@ -221,6 +221,10 @@ pub const ATTACKS: &[Attack] = &[
         act: |_| Act::Status(2, parent_question(0, b"../../../../etc/passwd")),
         expected: Expected::Refused,
     },
+    lost("disks-without-end", Verb::Open, |_| Act::Status(3, Out::default())),
+    lost("volume-outside-of-the-mount", Verb::Open, |_| {
+        Act::Body(wire::opening(&[wire::volume_at(b"../etc", 1)], &[ROOT]))
+    }),
     lost("volumes-too-many", Verb::Open, |_| {
         let volumes: Vec<Out> = (0..300).map(wire::volume).collect();
         Act::Body(wire::opening(&volumes, &[ROOT; 300]))

@@ -100,16 +100,23 @@ fn tree_info(filesystem: &[u8]) -> Out {
 
 /// One volume with a tree.
 pub fn volume(number: u32) -> Out {
-    let out = Out::default().long(number).quad(0).quad(1 << 20);
-    let out = (0..4).fold(out, |out, _| out.blob(b""));
-    out.byte(0).byte(1).with(&tree_info(b"forged"))
+    volume_at(format!("p{number}").as_bytes(), number)
+}
+
+/// One volume with a tree, shown by the directory of this name.
+pub fn volume_at(directory: &[u8], number: u32) -> Out {
+    let out = Out::default().blob(directory).long(0).long(number).quad(0).quad(1 << 20);
+    // Type, name, id, attributes; not extended, no member, not assembled.
+    let out = (0..4).fold(out, |out, _| out.blob(b"")).byte(0).blob(b"").byte(0);
+    out.byte(1).with(&tree_info(b"forged"))
 }
 
 /// An open disk of these volumes, whose trees have these roots.
 pub fn opening(volumes: &[Out], roots: &[u64]) -> Out {
     let out = Out::default().long(0).quad(1 << 20).long(512).blob(b"none").blob(b"");
     let out = out.long(u32::try_from(volumes.len()).expect("few volumes"));
-    let out = volumes.iter().fold(out, |out, volume| out.with(volume)).long(0);
+    // No notes, no other disks.
+    let out = volumes.iter().fold(out, |out, volume| out.with(volume)).long(0).long(0);
     let out = out.long(u32::try_from(roots.len()).expect("few roots"));
     roots.iter().fold(out, |out, root| out.byte(1).quad(*root))
 }

@@ -141,6 +141,7 @@ fn open(
         time_zone: options.time_zone.to_string(),
     };
     let mut answer = line.exchange(&request, Some(&image.file), &mut [], deadline).map_err(Failure::Lost)?;
+    let mut has_last_disk = false;
     loop {
         match answer.status {
             Status::Done => return Ok(Opening::from_bytes(&answer.body)?),
@@ -148,7 +149,12 @@ fn open(
             Status::NeedParent | Status::NeedDisk => {}
         }
         let image = if answer.status == Status::NeedDisk {
-            chain.next_disk()
+            if has_last_disk {
+                return Err(Malformed("a disk behind the last one").into());
+            }
+            let disk = chain.next_disk();
+            has_last_disk = matches!(disk, Ok(None));
+            disk
         } else {
             let question = ParentQuestion::from_bytes(&answer.body)?;
             let source =
