@@ -41,18 +41,25 @@ impl State {
 
 /// The number of the first leg that is up to date, of those that are there, each with its state.
 pub(super) fn best(legs: &[(usize, Option<&State>)]) -> Result<usize> {
-    let newest = legs.iter().filter_map(|(_, state)| *state).max_by_key(|state| state.events);
-    let Some(newest) = newest else {
+    let Some(newest) = newest(legs) else {
         // No leg says anything: none has ever been written through the array, or all are alike.
         return legs.first().map(|(number, _)| *number).ok_or_else(|| Error::corrupt("no legs"));
     };
-    let good = legs.iter().find(|(number, state)| is_good(*number, *state, newest));
+    let good = legs.iter().find(|(number, state)| is_good(*number, *state, &newest));
     good.map(|(number, _)| *number).ok_or_else(|| {
         Error::new(
             ErrorKind::Storage,
             "none of the legs of the mirror that are there is up to date; give the other images as well",
         )
     })
+}
+
+/// The state of the newest legs; failed is what any of them takes for failed.
+fn newest(legs: &[(usize, Option<&State>)]) -> Option<State> {
+    let states = || legs.iter().filter_map(|(_, state)| *state);
+    let newest = states().max_by_key(|state| state.events)?;
+    let failed = states().filter(|state| state.events == newest.events).fold(0, |all, it| all | it.failed);
+    Some(State { failed, ..newest.clone() })
 }
 
 fn is_good(number: usize, state: Option<&State>, newest: &State) -> bool {
@@ -69,10 +76,10 @@ fn is_good(number: usize, state: Option<&State>, newest: &State) -> bool {
 
 /// What is to be told of legs that are not as good as the one that is shown.
 pub(super) fn notes(legs: &[(usize, Option<&State>)], count: usize, best: usize) -> Vec<String> {
-    let newest = legs.iter().filter_map(|(_, state)| *state).max_by_key(|state| state.events);
+    let newest = newest(legs);
     let mut notes = Vec::new();
     for number in 0..count.min(crate::assembly::NOTES_MAX) {
-        match (legs.iter().find(|(it, _)| *it == number), newest) {
+        match (legs.iter().find(|(it, _)| *it == number), &newest) {
             (None, _) => notes.push(format!("leg {number} of the mirror is missing; leg {best} is shown")),
             (Some((_, state)), Some(newest)) if !is_good(number, *state, newest) => {
                 notes.push(format!("leg {number} of the mirror is not up to date; leg {best} is shown"));
@@ -98,7 +105,7 @@ mod tests {
             assert_eq!(best(&[(0, Some(&bad)), (1, Some(&good))]), Ok(1), "{bad:?}");
         }
         let knows = state(1, 7, 1, RECOVERED);
-        assert_eq!(best(&[(0, Some(&state(0, 7, 0, RECOVERED))), (1, Some(&knows))]), Ok(0));
+        assert_eq!(best(&[(0, Some(&state(0, 7, 0, RECOVERED))), (1, Some(&knows))]), Ok(1));
         assert_eq!(best(&[(0, Some(&state(0, 6, 0, RECOVERED))), (1, Some(&knows))]), Ok(1));
         assert!(best(&[(0, Some(&state(0, 7, 0, 800)))]).is_err());
         assert_eq!(best(&[(1, None)]), Ok(1));
