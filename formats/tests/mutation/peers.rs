@@ -12,9 +12,10 @@ use spelunk_testkit::skip;
 use spelunk_tree::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant};
 const PEER_SECONDS: &str = "10";
 /// Files of one image whose bytes are asked of Sleuth Kit, with a process for each.
 const FILES_MAX: usize = 6;
+
+/// Bytes that a peer may print.
+const OUTPUT_BYTES_MAX: u64 = 16 << 20;
 
 /// A seed, and who else reads it.
 struct Pair {
@@ -99,10 +103,23 @@ impl Place {
     }
 }
 
+/// Runs a peer. One that says more than [`OUTPUT_BYTES_MAX`], such as the zeros of a file of terabytes, fails.
 fn run(program: &str, arguments: &[&str], image: &Path, after: &[&str]) -> Output {
     let mut command = Command::new("timeout");
     command.args([PEER_SECONDS, program]).args(arguments).arg(image).args(after);
-    command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output().unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").spawn().unwrap();
+    let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let stderr = std::thread::spawn(|| bounded(err));
+    let stdout = bounded(out);
+    Output { status: child.wait().unwrap(), stdout, stderr: stderr.join().unwrap() }
+}
+
+/// The beginning of what a pipe brings, which is closed then.
+fn bounded(pipe: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    pipe.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 #[test]
@@ -210,10 +227,11 @@ fn debugfs(walked: &Walked, image: &Path) -> Compared {
                 compare_names(&mut compared, path, known, theirs);
             }
         } else if let Some(ours) = &known.bytes
-            && let Ok(mut theirs) = fs::read(directory.join(index.to_string()))
+            && let Ok(dumped) = File::open(directory.join(index.to_string()))
         {
             // It leaves what it cannot read out, and says so. Of data in the inode it shows also what is behind the end.
-            let is_whole = is_all_well || theirs.len() as u64 == known.attr.size;
+            let is_whole = is_all_well || dumped.metadata().unwrap().len() == known.attr.size;
+            let mut theirs = bounded(dumped);
             theirs.truncate(BYTES_MAX.min(known.attr.size as usize));
             if is_whole {
                 compared.compare(path, "bytes", ours, &theirs);
