@@ -1,7 +1,8 @@
 //! Stripes: chunks that lie on several devices in turn.
 
 use crate::bytes::{add, count, index, mul, sub};
-use spelunk_tree::{Error, ReadAt, Result, Run};
+use crate::splice::Joined;
+use spelunk_tree::{Error, ReadAt, Result};
 use std::sync::Arc;
 
 /// Bytes of a chunk at least: a page of memory, below which neither LVM nor MD goes. Smaller ones would only multiply runs.
@@ -32,8 +33,13 @@ impl Striped {
         let size = mul(leg_bytes, count(legs.len()))?;
         Ok(Striped { legs, chunk_bytes, size })
     }
+}
 
-    /// The leg that holds the byte at `offset`, its position there, and how many of `len` bytes follow on it.
+impl Joined for Striped {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
     fn at(&self, offset: u64, len: u64) -> Result<(&dyn ReadAt, u64, u64)> {
         let legs = count(self.legs.len());
         let divided = |a: u64, b: u64| Some((a.checked_div(b)?, a.checked_rem(b)?));
@@ -43,35 +49,5 @@ impl Striped {
         let leg = self.legs.get(index(leg)?).filter(|_| offset < self.size);
         let leg = leg.ok_or_else(|| Error::corrupt("reading past the end of the stripes").at(offset))?;
         Ok((&**leg, add(mul(row, self.chunk_bytes)?, within)?, len.min(sub(self.chunk_bytes, within)?)))
-    }
-}
-
-impl ReadAt for Striped {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let mut position = offset;
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            let (leg, within, len) = self.at(position, count(rest.len()))?;
-            let (part, behind) = rest.split_at_mut(index(len)?);
-            leg.read_at(within, part)?;
-            position = add(position, len)?;
-            rest = behind;
-        }
-        Ok(())
-    }
-
-    fn runs(&self, offset: u64, len: u64, runs: &mut Vec<Run>) -> Result<()> {
-        let end = add(offset, len)?;
-        let mut position = offset;
-        while position < end {
-            let (leg, within, len) = self.at(position, sub(end, position)?)?;
-            leg.runs(within, len, runs)?;
-            position = add(position, len)?;
-        }
-        Ok(())
     }
 }

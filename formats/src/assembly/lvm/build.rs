@@ -6,7 +6,7 @@ use super::thin::{self, Pool};
 use crate::assembly::stripe::Striped;
 use crate::bytes::{add, count, mul};
 use crate::slice::Slice;
-use crate::splice::{Zeros, splice};
+use crate::splice::{Whole, Zeros, splice};
 use spelunk_tree::{Error, ErrorKind, ReadAt, Result, ResultExt};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ impl<'a> Builder<'a> {
             Some(only) if legs.is_empty() => Ok(only),
             last => {
                 legs.extend(last);
-                Ok(Arc::new(Striped::new(legs, self.bytes_of(each)?, stripe_bytes)?))
+                Ok(Arc::new(Whole(Striped::new(legs, self.bytes_of(each)?, stripe_bytes)?)))
             }
         }
     }

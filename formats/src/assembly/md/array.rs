@@ -5,7 +5,7 @@ use crate::assembly::stripe::{LEGS_MAX, Striped};
 use crate::assembly::{Member, NOTES_MAX, twice};
 use crate::bytes::{count, index, mul, sub};
 use crate::slice::Slice;
-use crate::splice::splice;
+use crate::splice::{Whole, splice};
 use spelunk_tree::{Error, ErrorKind, ReadAt, Result};
 use std::sync::Arc;
 
@@ -183,7 +183,7 @@ fn stripes(members: &[(Arc<dyn ReadAt>, u64)], newest: &Superblock) -> Result<Ar
         };
         let legs = longer.iter().map(slice).collect();
         end = end.saturating_add(mul(len, count(longer.len()))?);
-        zones.push(Arc::new(Striped::new(legs, len, newest.chunk_bytes)?));
+        zones.push(Arc::new(Whole(Striped::new(legs, len, newest.chunk_bytes)?)));
         start = until;
     }
     splice(zones)
