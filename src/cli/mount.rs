@@ -92,6 +92,10 @@ fn serve(args: &Args, ready: impl FnOnce() -> std::io::Result<()>) -> Result<Out
     let Some((directory, more)) = args.places.split_last() else {
         return Err(Error::usage("no directory to mount at"));
     };
+    if args.image.library && !more.is_empty() {
+        let error = Error::usage("a mount shows one library");
+        return Err(error.hint("`spelunk serve` shows several places as one"));
+    }
     let point = MountPoint::new(directory).map_err(explain_obstacle)?;
     let mut image = args.image.clone();
     image.with.extend(more.iter().cloned());

@@ -47,3 +47,14 @@ fn disk_without_a_volume_that_can_be_opened_is_not_mounted() {
         assert!(!peer::is_mounted(directory.path()), "{options:?}");
     }
 }
+
+#[test]
+fn mount_shows_one_library_only() {
+    let directory = Directory::new().expect("a directory");
+    let place = directory.path().as_os_str();
+
+    let ended = spelunk([OsStr::new("mount"), OsStr::new("--library"), place, place, place]);
+
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("a mount shows one library"), "{}", ended.stderr);
+}
