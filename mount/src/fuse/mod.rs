@@ -48,7 +48,8 @@ const READ_AHEAD_KIB: &str = "1024";
 
 /// A mounted tree. Dropping it unmounts.
 pub struct Mount {
-    attached: Attached,
+    /// The mount, unless someone unmounted it before it could be served.
+    attached: Option<Attached>,
     events: Receiver<Event>,
     stop: Sender<Event>,
 }
@@ -73,13 +74,14 @@ impl Stopper {
 }
 
 impl Mount {
-    /// Mounts a tree and serves it in threads of its own; when this returns, the mount is ready. `image` is
-    /// what the mount table shows as its source.
+    /// Mounts a tree and serves it in threads of its own; when this returns, the mount is ready, or someone
+    /// was quick to unmount it again, and [`Mount::wait`] says so. `image` is what the mount table shows as its
+    /// source.
     ///
     /// # Errors
     /// `Denied` when the system refuses, `Unsupported` when it needs a helper that is not installed.
     pub fn start(tree: Arc<dyn Tree>, point: &MountPoint, image: &Path, options: &Options) -> Result<Mount> {
-        let (device, attached) = point.attach(image, options)?;
+        let Some((device, attached)) = point.attach(image, options)? else { return Ok(Mount::ended()) };
         let presenter = Presenter::new(tree, options, Linger::at(&device));
         let mut config = Config::default();
         let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -87,8 +89,13 @@ impl Mount {
         config.clone_fd = true;
         // The kernel itself admits the mounter alone unless it is told `allow_other`.
         let acl = if options.access == Access::Root { SessionACL::RootAndOwner } else { SessionACL::All };
-        let session = Session::from_fd(presenter, device, acl, config)
-            .map_err(|error| Error::from_io("starting the session with the kernel", &error))?;
+        let session = match Session::from_fd(presenter, device, acl, config) {
+            Ok(session) => session,
+            Err(error) if attached.is_mounted()? => {
+                return Err(Error::from_io("starting the session with the kernel", &error));
+            }
+            Err(_) => return Ok(Mount::ended()),
+        };
         read_far_ahead(&attached);
         let (stop, events) = mpsc::channel();
         let ended = stop.clone();
@@ -96,7 +103,14 @@ impl Mount {
             .name("fuse-session".to_owned())
             .spawn(move || ended.send(Event::Ended(session.run())))
             .map_err(|error| Error::from_io("starting a thread", &error))?;
-        Ok(Mount { attached, events, stop })
+        Ok(Mount { attached: Some(attached), events, stop })
+    }
+
+    /// A mount that is gone already.
+    fn ended() -> Mount {
+        let (stop, events) = mpsc::channel();
+        let _ = stop.send(Event::Ended(Ok(())));
+        Mount { attached: None, events, stop }
     }
 
     /// A handle by which other threads can end the mount.
@@ -113,7 +127,7 @@ impl Mount {
         let ended = match self.events.recv() {
             Ok(Event::Ended(result)) => result,
             Ok(Event::Stop) | Err(_) => {
-                self.attached.detach()?;
+                self.attached.as_ref().map_or(Ok(()), Attached::detach)?;
                 self.wait_for_end()
             }
         };

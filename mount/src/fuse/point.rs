@@ -100,8 +100,9 @@ impl MountPoint {
         }
     }
 
-    /// Mounts, and returns the kernel's end of it. `image` is shown as the mount's source.
-    pub(super) fn attach(&self, image: &Path, options: &Options) -> Result<(OwnedFd, Attached)> {
+    /// Mounts, and returns the kernel's end of it, or `None` when someone has unmounted it already. `image` is
+    /// shown as the mount's source.
+    pub(super) fn attach(&self, image: &Path, options: &Options) -> Result<Option<(OwnedFd, Attached)>> {
         self.check_name()?;
         let source = source(image);
         let device = open_device()?;
@@ -116,10 +117,10 @@ impl MountPoint {
             }
         };
         let mount = mountinfo::at(&self.directory)?.filter(|mount| mount.filesystem == FILESYSTEM);
-        let mount = mount.ok_or_else(|| Error::internal("the new mount is not in the table of mounts"))?;
+        let Some(mount) = mount else { return Ok(None) };
         let device =
             connection.try_clone().map_err(|error| Error::from_io("duplicating a descriptor", &error))?;
-        Ok((device, Attached { mount, connection }))
+        Ok(Some((device, Attached { mount, connection })))
     }
 
     /// Checks that the name still is the directory's: fusermount3 takes no descriptor, and a mount that is
@@ -151,19 +152,31 @@ impl Attached {
         &self.mount.device
     }
 
+    /// Whether the mount is still there, wherever someone may have moved it.
+    ///
+    /// # Errors
+    /// When `/proc` is not there.
+    pub(super) fn is_mounted(&self) -> Result<bool> {
+        Ok(self.find()?.is_some())
+    }
+
     /// Unmounts, by detaching it where it is busy; does nothing where someone else has done it.
     pub(super) fn detach(&self) -> Result<()> {
+        let Some(mount) = self.find()? else { return Ok(()) };
+        if mountinfo::at(&mount.directory)?.as_ref() != Some(&mount) {
+            return Err(Error::new(ErrorKind::Denied, "unmounting what another mount is on top of"));
+        }
+        unmount(&mount.directory, false).or_else(|_| unmount(&mount.directory, true))
+    }
+
+    fn find(&self) -> Result<Option<MountInfo>> {
         let is_ours = |mount: &MountInfo| {
             mount.id == self.mount.id
                 && mount.device == self.mount.device
                 && mount.filesystem == FILESYSTEM
                 && (self.is_connected() || is_dead(&mount.directory))
         };
-        let Some(mount) = mountinfo::all()?.into_iter().find(is_ours) else { return Ok(()) };
-        if mountinfo::at(&mount.directory)?.as_ref() != Some(&mount) {
-            return Err(Error::new(ErrorKind::Denied, "unmounting what another mount is on top of"));
-        }
-        unmount(&mount.directory, false).or_else(|_| unmount(&mount.directory, true))
+        Ok(mountinfo::all()?.into_iter().find(is_ours))
     }
 
     /// Whether the kernel still has the filesystem, and so nothing else can have its device number.

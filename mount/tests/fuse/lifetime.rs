@@ -98,6 +98,30 @@ fn umount_refuses_what_is_busy_or_not_ours_and_lazily_takes_it() {
 }
 
 #[test]
+fn a_mount_that_is_unmounted_before_it_is_ready_has_ended_and_not_failed() {
+    let Some(probe) = Mounted::new(tree(), "ro") else { return };
+    drop(probe);
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let point = MountPoint::new(directory.path()).unwrap();
+        let path = directory.path().to_owned();
+        let hasty = std::thread::spawn(move || {
+            while !is_mounted(&path) {}
+            // As the mounter can; where it is ready, `umount` would ask it who serves it.
+            let by = if rustix::process::geteuid().is_root() { "umount" } else { "fusermount3" };
+            let lazily = if by == "umount" { "-l" } else { "-uz" };
+            assert!(Command::new(by).arg(lazily).arg(&path).status().unwrap().success());
+        });
+
+        let mount = Mount::start(Arc::new(tree()), &point, Path::new("image"), &Options::default()).unwrap();
+        hasty.join().unwrap();
+
+        assert_eq!(mount.wait(), Ok(()));
+        assert!(!is_mounted(directory.path()));
+    }
+}
+
+#[test]
 fn a_place_that_is_taken_is_an_obstacle() {
     let Some(mounted) = Mounted::new(tree(), "ro") else { return };
 
