@@ -2,7 +2,7 @@
 
 use crate::bytes::{add, count, index};
 use spelunk_tree::{Error, ReadAt, Result};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -12,13 +12,12 @@ const PAGE_BYTES: u64 = 4096;
 /// Whose entry, and which of its entries.
 type Key = (u32, u64);
 
-/// A cache in two generations: what was used since the young one last filled up survives it. So at most
-/// the given number of bytes is kept, and no entry needs to know when it was used.
+/// A cache of so many bytes, which forgets what was used least lately.
 ///
 /// One entry is loaded by one thread, whoever else wants it waits. A load may ask caches for entries of
 /// *lower* layers, which cannot wait for a higher one in turn, so nobody waits in a circle.
 pub(crate) struct Cache {
-    generation_bytes_max: u64,
+    bytes_max: u64,
     loading_bytes_max: u64,
     state: Mutex<State>,
     changed: Condvar,
@@ -27,11 +26,20 @@ pub(crate) struct Cache {
 
 #[derive(Default)]
 struct State {
-    young: HashMap<Key, Arc<Vec<u8>>>,
-    young_bytes: u64,
-    old: HashMap<Key, Arc<Vec<u8>>>,
+    kept: HashMap<Key, Kept>,
+    kept_bytes: u64,
+    /// The entries by when they were used last.
+    order: BTreeMap<u64, Key>,
+    /// Counts uses.
+    now: u64,
     loading: HashSet<Key>,
     loading_bytes: u64,
+}
+
+/// An entry, and when it was used last.
+struct Kept {
+    bytes: Arc<Vec<u8>>,
+    used: u64,
 }
 
 impl Cache {
@@ -39,7 +47,7 @@ impl Cache {
     /// `loading_bytes_max` run at the same time. A single load may need more; it then runs alone.
     pub(crate) fn new(bytes_max: u64, loading_bytes_max: u64) -> Cache {
         Cache {
-            generation_bytes_max: bytes_max / 2,
+            bytes_max,
             loading_bytes_max,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -61,7 +69,7 @@ impl Cache {
     ) -> Result<Arc<Vec<u8>>> {
         let mut state = self.lock();
         loop {
-            if let Some(bytes) = state.find(key, self.generation_bytes_max) {
+            if let Some(bytes) = state.find(key) {
                 return Ok(bytes);
             }
             if state.may_load(key, cost_bytes, self.loading_bytes_max) {
@@ -74,7 +82,7 @@ impl Cache {
         drop(state);
         let _loading = Loading { cache: self, key, cost_bytes };
         let bytes = Arc::new(load()?);
-        self.lock().insert(key, bytes.clone(), self.generation_bytes_max);
+        self.lock().insert(key, bytes.clone(), self.bytes_max);
         Ok(bytes)
     }
 
@@ -85,23 +93,32 @@ impl Cache {
 }
 
 impl State {
-    fn find(&mut self, key: Key, generation_bytes_max: u64) -> Option<Arc<Vec<u8>>> {
-        if let Some(bytes) = self.young.get(&key) {
-            return Some(bytes.clone());
-        }
-        let bytes = self.old.remove(&key)?;
-        self.insert(key, bytes.clone(), generation_bytes_max);
-        Some(bytes)
+    fn find(&mut self, key: Key) -> Option<Arc<Vec<u8>>> {
+        let now = self.tick();
+        let kept = self.kept.get_mut(&key)?;
+        self.order.remove(&kept.used);
+        self.order.insert(now, key);
+        kept.used = now;
+        Some(kept.bytes.clone())
     }
 
-    fn insert(&mut self, key: Key, bytes: Arc<Vec<u8>>, generation_bytes_max: u64) {
+    /// An entry that is larger than the whole cache is not kept.
+    fn insert(&mut self, key: Key, bytes: Arc<Vec<u8>>, bytes_max: u64) {
         let len = count(bytes.len());
-        if self.young_bytes.saturating_add(len) > generation_bytes_max {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
+        while self.kept_bytes.saturating_add(len) > bytes_max {
+            let Some((_, oldest)) = self.order.pop_first() else { return };
+            let forgotten = self.kept.remove(&oldest).map_or(0, |kept| count(kept.bytes.len()));
+            self.kept_bytes = self.kept_bytes.saturating_sub(forgotten);
         }
-        self.young_bytes = self.young_bytes.saturating_add(len);
-        self.young.insert(key, bytes);
+        let used = self.tick();
+        self.order.insert(used, key);
+        self.kept_bytes = self.kept_bytes.saturating_add(len);
+        self.kept.insert(key, Kept { bytes, used });
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.now = self.now.saturating_add(1);
+        self.now
     }
 
     fn may_load(&self, key: Key, cost_bytes: u64, loading_bytes_max: u64) -> bool {
@@ -244,10 +261,13 @@ mod tests {
             get(0).unwrap();
             get(key).unwrap();
         }
+        let loaded = loads.load(Ordering::Relaxed);
+        // All that fit are those that were used last.
+        (12..=20).for_each(|key| drop(get(key).unwrap()));
 
         let state = cache.lock();
-        assert_eq!(loads.load(Ordering::Relaxed), 21);
-        assert!(state.young.len() + state.old.len() <= 10);
+        assert_eq!((loaded, loads.load(Ordering::Relaxed)), (21, 21));
+        assert_eq!((state.kept.len(), state.order.len(), state.kept_bytes), (10, 10, 100));
     }
 
     #[test]
