@@ -3,10 +3,11 @@
 use super::lifecycle::pid;
 use super::{ext4_image, mount_foreground};
 use rustix::process::{Signal, kill_process};
-use spelunk_testkit::peer::Mount;
-use spelunk_testkit::process;
+use spelunk_testkit::peer::{Directory, Mount};
+use spelunk_testkit::{image, process, skip};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A deadline that a living worker keeps easily, in seconds.
@@ -75,6 +76,62 @@ fn hung_worker_is_caught_by_the_deadline_and_the_mount_goes_on() {
     assert!(took < Duration::from_secs(20), "the deadline of {DEADLINE} s came after {took:?}");
     assert!(first.is_err() || took > Duration::from_secs(2), "the stopped worker answered");
     assert_eq!(second.expect("the mount goes on"), 20_000);
+}
+
+/// More than a mount has threads of its own, on whatever machine.
+const ASKERS: usize = 100;
+
+#[test]
+fn many_who_wait_for_a_hung_disk_leave_the_others_of_the_mount_to_be_read() {
+    if !skip::unless_fuse() || !skip::unless_found(&["mkfs.ext4"]) {
+        return;
+    }
+    let library = Directory::new().expect("a directory");
+    let images = ["hung.img", "good.img"];
+    let disks = library.path().join("disks");
+    fs::create_dir(&disks).expect("a directory");
+    for image in images {
+        image::small_ext4(&disks.join(image)).expect("an image can be made");
+    }
+    let mount = mount_foreground(library.path(), &["--library", "--deadline", "10"]).expect("a mount");
+    let latest = fs::canonicalize(mount.path().join("disks/latest")).expect("the backup is there");
+    let [hung, good] = images.map(|image| latest.join(image));
+    let worker = |root: &Path| {
+        let before = process::descendants(mount.server().expect("a server"));
+        fs::read(root.join("hello.txt")).expect("a file is read");
+        let after = process::descendants(mount.server().expect("a server"));
+        after.into_iter().filter(|pid| !before.contains(pid)).collect::<Vec<_>>()
+    };
+    let workers = worker(&hung);
+    assert!(!workers.is_empty(), "the disk had a worker before anyone asked");
+    assert!(!worker(&good).is_empty());
+    for worker in workers {
+        kill_process(pid(worker), Signal::STOP).expect("it is stopped");
+    }
+
+    let started = Instant::now();
+    let ask = |number: usize| {
+        let mut stat = Command::new("stat");
+        stat.arg(hung.join(format!("not there {number}"))).stderr(Stdio::null()).stdout(Stdio::null());
+        stat.spawn().expect("stat starts")
+    };
+    let mut askers: Vec<_> = (0..ASKERS).map(ask).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let ended = askers.iter_mut().map(|each| each.try_wait().expect("a child"));
+    let answered = ended.filter(Option::is_some).count();
+    // Nothing that the kernel or the program knows already.
+    let listing = fs::read_dir(&good).map(Iterator::count);
+    let missing = fs::metadata(good.join("not there")).map_err(|error| error.kind());
+    let took = started.elapsed();
+    for asker in &mut askers {
+        asker.wait().expect("the deadline ends it");
+    }
+    mount.unmount().expect("the mount ends");
+
+    assert_eq!(answered, 0, "the stopped worker answered");
+    assert!(listing.is_ok_and(|entries| entries > 1));
+    assert_eq!(missing.err(), Some(std::io::ErrorKind::NotFound));
+    assert!(took < Duration::from_secs(6), "the other disk answered after {took:?}");
 }
 
 /// How many entries a directory has. Nothing of it stays open.

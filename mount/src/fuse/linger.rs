@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long a thread stays awake: longer than `find` digests a page of a listing, and so short that the last
 /// request of many costs next to nothing.
-const AWAKE_MAX: Duration = Duration::from_micros(100);
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// Pauses of the processor between two looks.
 const PAUSES: u32 = 32;
@@ -30,10 +30,10 @@ impl Linger {
         Linger { connection }
     }
 
-    /// Returns as soon as there is a request to be read, and after [`AWAKE_MAX`] in any case.
+    /// Returns as soon as there is a request to be read, and after [`AWAKE`] in any case.
     pub(super) fn wait(&self) {
         let Some(connection) = &self.connection else { return };
-        let end = Instant::now() + AWAKE_MAX;
+        let end = Instant::now() + AWAKE;
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut connection = [PollFd::new(connection, PollFlags::IN)];
         while rustix::event::poll(&mut connection, Some(&at_once)) == Ok(0) && Instant::now() < end {

@@ -139,3 +139,37 @@ fn offset_of(cursor: Cursor) -> Result<u64> {
     let offset = cursor.0.checked_add(FIRST).filter(|&offset| i64::try_from(offset).is_ok());
     offset.ok_or_else(|| Error::limit(format!("a place in a directory of {:#x}", cursor.0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Node, tree};
+
+    #[test]
+    fn rests_of_more_directories_than_are_kept_are_asked_for_again() {
+        const DIRECTORIES: u64 = 20;
+        let directories =
+            (2..2 + DIRECTORIES).map(|dir| (dir, Node::Directory(vec![("a", 100), ("b", 100)])));
+        let tree = tree(directories.chain([(100, Node::File(b""))]));
+        let listings = Listings::default();
+        let list = |dir: u64, offset: u64, max: usize| {
+            let mut names = Vec::new();
+            let offer = |line: Line<'_>, _| {
+                let Line::Listed(Listed::Entry { entry, .. }) = line else { return Taken::Skipped };
+                if names.len() == max {
+                    return Taken::Full;
+                }
+                names.push(String::from_utf8_lossy(entry.name.as_bytes()).into_owned());
+                Taken::Yes
+            };
+            listings.serve(&tree, NodeId::new(dir).unwrap(), offset, offer).unwrap();
+            names
+        };
+
+        (2..2 + DIRECTORIES).for_each(|dir| assert_eq!(list(dir, 0, 1), ["a"]));
+        let kept = listings.rests.lock().unwrap().len();
+
+        assert_eq!(kept, RESTS_MAX);
+        (2..2 + DIRECTORIES).for_each(|dir| assert_eq!(list(dir, FIRST + 1, 1), ["b"]));
+    }
+}

@@ -17,6 +17,8 @@ mod mountinfo;
 mod options;
 mod point;
 mod presenter;
+mod relief;
+mod requests;
 mod seek;
 mod streams;
 mod xattrs;
@@ -28,6 +30,7 @@ use fuser::{Config, Session, SessionACL};
 use linger::Linger;
 use point::Attached;
 use presenter::Presenter;
+use requests::Requests;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 use spelunk_tree::{Error, Result, Tree};
@@ -37,8 +40,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-/// Threads that serve requests: reads wait for storage, so more than processors even on small machines.
-const THREADS: std::ops::RangeInclusive<usize> = 4..=16;
+/// Threads that serve requests: reads wait for storage, so more than processors even on small machines. One of them is
+/// always left to hear the kernel.
+const THREADS: std::ops::RangeInclusive<usize> = 5..=17;
 /// How long programs that still use a mount are served after a stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 /// How long [`umount`] waits for the mount's process after the mount is gone.
@@ -85,11 +89,12 @@ impl Mount {
         let presenter = Presenter::new(tree, options, Linger::at(&device));
         let mut config = Config::default();
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        config.n_threads = Some(processors.clamp(*THREADS.start(), *THREADS.end()));
+        let threads = (processors + 1).clamp(*THREADS.start(), *THREADS.end());
+        config.n_threads = Some(threads);
         config.clone_fd = true;
         // The kernel itself admits the mounter alone unless it is told `allow_other`.
         let acl = if options.access == Access::Root { SessionACL::RootAndOwner } else { SessionACL::All };
-        let session = match Session::from_fd(presenter, device, acl, config) {
+        let session = match Session::from_fd(Requests::new(presenter, threads), device, acl, config) {
             Ok(session) => session,
             Err(error) if attached.is_mounted()? => {
                 return Err(Error::from_io("starting the session with the kernel", &error));

@@ -14,9 +14,8 @@ use super::seek;
 use super::streams::StreamTable;
 use super::xattrs::{self, XattrCache};
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
+    Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, InitFlags, ReplyAttr, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyLseek, ReplyStatfs, ReplyXattr,
 };
 use spelunk_tree::{Attr, Entry, Error, ErrorKind, Listed, Name, NodeId, Result, Tree, limits};
 use std::cell::RefCell;
@@ -31,13 +30,9 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const MOMENT: Duration = Duration::from_secs(1);
 /// Of what must be asked for each time.
 const NEVER: Duration = Duration::ZERO;
-/// Bytes of the largest request, and so of each thread's buffer: what Linux allows unless told otherwise.
-const REQUEST_BYTES_MAX: u32 = 1024 * 1024;
 /// A read of no more than this from a file's beginning is, most likely, of a small file among many, whose reader
 /// wants the next at once.
-const SMALL_READ_BYTES_MAX: usize = 64 * 1024;
-/// Requests in the background (readahead) before the kernel waits: enough to keep all threads busy.
-const BACKGROUND_MAX: u16 = 64;
+const SMALL_READ_BYTES: usize = 64 * 1024;
 /// Bytes of the longest link target that Linux takes: PATH_MAX without its NUL.
 const LINK_TARGET_BYTES_MAX: usize = 4095;
 /// An extended attribute of the root by which `spelunk umount` learns whom to wait for. It is not listed.
@@ -65,8 +60,6 @@ pub(super) struct Presenter {
     root_ttl: Duration,
     linger: Linger,
     has_acls: bool,
-    /// What this kernel can open without asking.
-    opens_unasked: InitFlags,
 }
 
 impl Presenter {
@@ -84,8 +77,34 @@ impl Presenter {
             root_ttl: if options.access == Access::Root { NEVER } else { FOREVER },
             linger,
             has_acls,
-            opens_unasked: InitFlags::empty(),
         }
+    }
+
+    /// What it would like of the kernel.
+    pub(super) fn wishes(&self) -> InitFlags {
+        let mut wishes = InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            | InitFlags::FUSE_EXPLICIT_INVAL_DATA
+            | InitFlags::FUSE_NO_OPEN_SUPPORT;
+        // What may change must be opened anew.
+        wishes.set(InitFlags::FUSE_NO_OPENDIR_SUPPORT, !self.tree.is_live(self.root));
+        wishes.set(InitFlags::FUSE_POSIX_ACL, self.has_acls);
+        wishes
+    }
+
+    /// What the kernel may keep of the directory `ino` that it opens.
+    pub(super) fn kept(&self, ino: INodeNo) -> FopenFlags {
+        let kept = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
+        if self.ttl(ino) == FOREVER { kept } else { FopenFlags::empty() }
+    }
+
+    /// The kernel forgets so many of its lookups of `ino`.
+    pub(super) fn forget(&self, ino: INodeNo, lookups: u64) {
+        if let (Ok(Inode::Stream(number)), Some(streams)) = (self.inode(ino), &self.streams) {
+            streams.forget(number, lookups);
+        }
+        self.view.forget(ino, lookups);
     }
 
     fn inode(&self, ino: INodeNo) -> Result<Inode> {
@@ -259,36 +278,9 @@ impl Presenter {
     }
 }
 
-/// Requests that would change something, all answered alike: the mount is read-only, but root can remount.
-macro_rules! read_only {
-    ($($method:ident($($argument:ty),*) -> $reply:ty;)*) => {
-        $(fn $method(&self, _: &Request, _: INodeNo, $(_: $argument,)* reply: $reply) {
-            reply.error(Errno::EROFS);
-        })*
-    };
-}
-
-impl Filesystem for Presenter {
-    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        let mut wanted = InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_EXPLICIT_INVAL_DATA
-            | InitFlags::FUSE_NO_OPEN_SUPPORT;
-        // What may change must be opened anew.
-        wanted.set(InitFlags::FUSE_NO_OPENDIR_SUPPORT, !self.tree.is_live(self.root));
-        if self.has_acls {
-            wanted |= InitFlags::FUSE_POSIX_ACL;
-        }
-        // What this kernel lacks is done without.
-        let _ = config.add_capabilities(wanted & config.capabilities());
-        let _ = config.set_max_write(REQUEST_BYTES_MAX);
-        let _ = config.set_max_background(BACKGROUND_MAX);
-        self.opens_unasked = config.capabilities() & wanted;
-        Ok(())
-    }
-
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+/// The answers to the kernel's requests.
+impl Presenter {
+    pub(super) fn lookup(&self, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let ttl = self.ttl(parent);
         match self.find(parent, name) {
             Ok(attr) => {
@@ -305,14 +297,7 @@ impl Filesystem for Presenter {
         self.linger.wait();
     }
 
-    fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
-        if let (Ok(Inode::Stream(number)), Some(streams)) = (self.inode(ino), &self.streams) {
-            streams.forget(number, lookups);
-        }
-        self.view.forget(ino, lookups);
-    }
-
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+    pub(super) fn getattr(&self, ino: INodeNo, reply: ReplyAttr) {
         let ttl = if ino == INodeNo::ROOT { self.root_ttl.min(self.ttl(ino)) } else { self.ttl(ino) };
         match self.attr_of(ino) {
             Ok(attr) => reply.attr(&ttl, &attr),
@@ -321,7 +306,7 @@ impl Filesystem for Presenter {
         self.linger.wait();
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+    pub(super) fn readlink(&self, ino: INodeNo, reply: ReplyData) {
         match self.link_target(ino) {
             Ok(target) if target.len() > LINK_TARGET_BYTES_MAX => reply.error(Errno::ENAMETOOLONG),
             Ok(target) => reply.data(&target),
@@ -330,39 +315,7 @@ impl Filesystem for Presenter {
         self.linger.wait();
     }
 
-    /// Kernels that can do without are told never to ask again, and then keep the file's pages.
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        if self.opens_unasked.contains(InitFlags::FUSE_NO_OPEN_SUPPORT) {
-            return reply.error(Errno::ENOSYS);
-        }
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
-    }
-
-    /// As `open`.
-    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        if self.opens_unasked.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT) {
-            return reply.error(Errno::ENOSYS);
-        }
-        let kept = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
-        let is_kept = self.ttl(ino) == FOREVER;
-        reply.opened(FileHandle(0), if is_kept { kept } else { FopenFlags::empty() });
-    }
-
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn read(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        size: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
+    pub(super) fn read(&self, ino: INodeNo, offset: u64, size: u32, reply: ReplyData) {
         READ_BUFFER.with_borrow_mut(|buffer| {
             let size = usize::try_from(size).unwrap_or(usize::MAX);
             if buffer.len() < size {
@@ -372,13 +325,13 @@ impl Filesystem for Presenter {
                 Ok(read) => reply.data(&buffer[..read]),
                 Err(error) => reply.error(errno("read", ino.0, &error)),
             }
-            if offset == 0 && size <= SMALL_READ_BYTES_MAX {
+            if offset == 0 && size <= SMALL_READ_BYTES {
                 self.linger.wait();
             }
         });
     }
 
-    fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    pub(super) fn lseek(&self, ino: INodeNo, offset: i64, whence: i32, reply: ReplyLseek) {
         let (Ok(offset), Some(wanted)) = (u64::try_from(offset), seek::Wanted::of_whence(whence)) else {
             return reply.error(Errno::EINVAL);
         };
@@ -391,7 +344,7 @@ impl Filesystem for Presenter {
         }
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    pub(super) fn readdir(&self, ino: INodeNo, offset: u64, mut reply: ReplyDirectory) {
         match self.list(ino, offset, |name, attr, after, _| reply.add(attr.ino, after, attr.kind, name)) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno("readdir", ino.0, &error)),
@@ -399,14 +352,7 @@ impl Filesystem for Presenter {
         self.linger.wait();
     }
 
-    fn readdirplus(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectoryPlus,
-    ) {
+    pub(super) fn readdirplus(&self, ino: INodeNo, offset: u64, mut reply: ReplyDirectoryPlus) {
         let add = |name: &OsStr, attr: &FileAttr, after, ttl| {
             let is_full = reply.add(attr.ino, after, name, &ttl, attr, Generation(0));
             // The kernel looks up what it is told here, but not what it knows.
@@ -422,17 +368,7 @@ impl Filesystem for Presenter {
         self.linger.wait();
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let info = self.tree.info();
-        let block = info.block_bytes.max(1);
-        let blocks = |bytes: u64| bytes / u64::from(block);
-        let free = blocks(info.free_bytes.unwrap_or(0));
-        let (nodes, free_nodes) = (info.nodes.unwrap_or(0), info.free_nodes.unwrap_or(0));
-        let name_bytes = u32::try_from(limits::NAME_BYTES_MAX).unwrap_or(u32::MAX);
-        reply.statfs(blocks(info.size_bytes), free, free, nodes, free_nodes, block, name_bytes, block);
-    }
-
-    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    pub(super) fn getxattr(&self, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         match self.xattr(ino, name.as_bytes()) {
             Ok(Some(value)) => answer(reply, &value, size),
             Ok(None) => reply.error(Errno::ENODATA),
@@ -441,7 +377,7 @@ impl Filesystem for Presenter {
         self.linger.wait();
     }
 
-    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+    pub(super) fn listxattr(&self, ino: INodeNo, size: u32, reply: ReplyXattr) {
         match self.xattr_names(ino) {
             Ok(names) => answer(reply, &names, size),
             Err(error) => reply.error(errno("listxattr", ino.0, &error)),
@@ -449,30 +385,14 @@ impl Filesystem for Presenter {
         self.linger.wait();
     }
 
-    read_only! {
-        mkdir(&OsStr, u32, u32) -> ReplyEntry;
-        mknod(&OsStr, u32, u32, u32) -> ReplyEntry;
-        symlink(&OsStr, &std::path::Path) -> ReplyEntry;
-        link(INodeNo, &OsStr) -> ReplyEntry;
-        create(&OsStr, u32, u32, i32) -> fuser::ReplyCreate;
-        unlink(&OsStr) -> ReplyEmpty;
-        rmdir(&OsStr) -> ReplyEmpty;
-        rename(&OsStr, INodeNo, &OsStr, fuser::RenameFlags) -> ReplyEmpty;
-        setxattr(&OsStr, &[u8], i32, u32) -> ReplyEmpty;
-        removexattr(&OsStr) -> ReplyEmpty;
-        fallocate(FileHandle, u64, u64, i32) -> ReplyEmpty;
-        write(
-            FileHandle, u64, &[u8], fuser::WriteFlags, OpenFlags, Option<LockOwner>
-        ) -> fuser::ReplyWrite;
-        copy_file_range(
-            FileHandle, u64, INodeNo, FileHandle, u64, u64, fuser::CopyFileRangeFlags
-        ) -> fuser::ReplyWrite;
-        setattr(
-            Option<u32>, Option<u32>, Option<u32>, Option<u64>, Option<fuser::TimeOrNow>,
-            Option<fuser::TimeOrNow>, Option<std::time::SystemTime>, Option<FileHandle>,
-            Option<std::time::SystemTime>, Option<std::time::SystemTime>, Option<std::time::SystemTime>,
-            Option<fuser::BsdFileFlags>
-        ) -> ReplyAttr;
+    pub(super) fn statfs(&self, reply: ReplyStatfs) {
+        let info = self.tree.info();
+        let block = info.block_bytes.max(1);
+        let blocks = |bytes: u64| bytes / u64::from(block);
+        let free = blocks(info.free_bytes.unwrap_or(0));
+        let (nodes, free_nodes) = (info.nodes.unwrap_or(0), info.free_nodes.unwrap_or(0));
+        let name_bytes = u32::try_from(limits::NAME_BYTES_MAX).unwrap_or(u32::MAX);
+        reply.statfs(blocks(info.size_bytes), free, free, nodes, free_nodes, block, name_bytes, block);
     }
 }
 
