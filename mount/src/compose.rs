@@ -4,7 +4,7 @@ use spelunk_tree::{
     Attr, Case, Cursor, Entry, Error, ErrorKind, Kind, Listed, Name, NodeId, Page, Result, Run, StreamInfo,
     Tree, TreeInfo, Xattr, Xattrs, limits,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A tree whose root shows other trees as its directories, such as the volumes of a disk as `p1`, `p2`.
 ///
@@ -14,8 +14,9 @@ pub struct Composition {
     info: TreeInfo,
     root: NodeId,
     parts: Vec<Part>,
-    /// What the parts' roots are like, asked once: a disk that hangs must not hang the listing of the others.
-    roots: Vec<Result<Attr>>,
+    /// What the parts' roots are like, as they said when they were asked: a disk that hangs must not hang the listing of
+    /// the others. One that did not say is asked again by whoever looks for it alone.
+    roots: Vec<Mutex<Result<Attr>>>,
 }
 
 /// A directory of the root: its name, and its tree or why it cannot be shown. It is listed as broken then.
@@ -26,7 +27,7 @@ impl Composition {
     pub const FILESYSTEM: &str = "volumes";
 
     /// Composes trees under their names, in this order. Each tree is asked for its root's attributes; a tree that does
-    /// not tell them is listed as broken.
+    /// not tell them is listed as broken until it does.
     ///
     /// # Errors
     /// `Limit` for more than [`limits::VOLUMES_MAX`] parts; `Internal` for two parts of one name, or a
@@ -43,7 +44,7 @@ impl Composition {
         }
         let attr =
             |(_, tree): &Part| tree.as_ref().map_err(Clone::clone).and_then(|tree| tree.attr(tree.root()));
-        let roots = parts.iter().map(attr).collect();
+        let roots = parts.iter().map(|part| Mutex::new(attr(part))).collect();
         Ok(Composition { info: info_of_all(&parts), root: NodeId::new(1)?, parts, roots })
     }
 
@@ -57,13 +58,25 @@ impl Composition {
         Ok(Some((tree.as_ref(), node.own())))
     }
 
-    /// The entry of the part with this index in the root.
-    fn entry(&self, index: usize) -> Result<Entry> {
-        let (name, tree) = self.parts.get(index).ok_or_else(|| Error::not_found("no such volume"))?;
+    /// The entry of the part with this index in the root, as it is known.
+    fn known_entry(&self, index: usize) -> Result<Entry> {
+        let no_part = || Error::not_found("no such volume");
+        let (name, tree) = self.parts.get(index).ok_or_else(no_part)?;
         let tree = tree.as_ref().map_err(Clone::clone)?;
-        let attr =
-            self.roots.get(index).cloned().unwrap_or_else(|| Err(Error::not_found("no such volume")))?;
+        let root = self.roots.get(index).ok_or_else(no_part)?;
+        let attr = root.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         Ok(Entry { name: name.clone(), node: tree.root().in_part(part_number(index)?), attr })
+    }
+
+    /// The same, asked for again where it is not known.
+    fn entry(&self, index: usize) -> Result<Entry> {
+        if let (Err(_), Some((_, Ok(tree))), Some(root)) =
+            (self.known_entry(index), self.parts.get(index), self.roots.get(index))
+        {
+            let asked = tree.attr(tree.root());
+            *root.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+        }
+        self.known_entry(index)
     }
 
     fn list_root(&self, cursor: Cursor, max: usize) -> Result<Page> {
@@ -72,7 +85,7 @@ impl Composition {
         let mut entries = Vec::with_capacity(end - first);
         for index in first..end {
             let next = Cursor(u64::from(part_number(index)?));
-            entries.push(match self.entry(index) {
+            entries.push(match self.known_entry(index) {
                 Ok(entry) => Listed::Entry { entry, next },
                 Err(error) => Listed::Broken { name: Some(self.parts[index].0.clone()), error, next },
             });

@@ -47,6 +47,7 @@ const TESTS: &[(&str, fn())] = &[
     ("resources::two_hundred_disks_are_open_at_once_and_leave_nothing", resources::many_disks),
     ("resources::mounts_made_again_and_again_leave_no_descriptor", resources::mount_cycles),
     ("resources::hung_disk_delays_nobody_but_who_asks_it", resources::hung_disk),
+    ("resources::root_that_came_late_is_shown_from_then_on", resources::late_root),
     ("resources::stopped_supervisor_is_killed_with_its_worker", resources::stopped_supervisor),
     ("resources::snapshot_name_that_no_snapshot_has_is_over_the_limit", resources::snapshot_name),
     ("resources::window_that_cannot_be_made_is_an_error", resources::no_descriptors),

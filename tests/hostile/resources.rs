@@ -136,6 +136,26 @@ pub fn hung_disk() {
     assert!(tree.lookup(again, &name("hello.txt")).is_ok(), "no other worker has come");
 }
 
+/// A disk that hangs when it is asked for its root stands there as broken until it answers.
+pub fn late_root() {
+    let directory = Directory::new().expect("a directory");
+    let Some(path) = ext4(directory.path()) else { return };
+    let options = OpenOptions { deadline: Duration::from_secs(1), ..OpenOptions::default() };
+    let disk = Disk::open(&path, &options).expect("the image opens");
+    let part = (name("late"), Ok(disk.tree(0).expect("a tree")));
+    let worker = disk.worker_pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    kill_process(worker.expect("a worker"), Signal::STOP).expect("it is stopped");
+
+    let tree = Composition::new(vec![part]).expect("a tree");
+    let [before, after] = [(); 2].map(|()| {
+        let listed = tree.list(tree.root(), Cursor::START, 10).expect("a listing").entries;
+        let is_broken = matches!(listed[..], [Listed::Broken { .. }]);
+        (is_broken, tree.lookup(tree.root(), &name("late")).map(drop))
+    });
+
+    assert_eq!((before, after), ((true, Ok(())), (false, Ok(()))));
+}
+
 /// The supervisor does nothing any more: it is killed, and its worker with it.
 pub fn stopped_supervisor() {
     let directory = Directory::new().expect("a directory");
