@@ -81,6 +81,9 @@ pub fn run(args: &Args) -> Result<Outcome, Error> {
         serve(args, let_go)
     } else if args.foreground {
         serve(args, || Ok(()))
+    } else if args.image.stats {
+        let error = Error::usage("a mount in the background has nobody to tell its --stats");
+        Err(error.hint("add --foreground"))
     } else {
         start_in_background()
     }

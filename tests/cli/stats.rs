@@ -70,3 +70,11 @@ fn resident_files_are_decoded_by_the_worker() {
 
     assert_eq!(numbers(&cat)[..2], [0, 4], "{}", cat.stderr);
 }
+
+#[test]
+fn mount_in_the_background_says_that_nobody_would_hear_its_stats() {
+    let mount = spelunk(["mount", "--stats", "disk.img", "/mnt"]);
+
+    assert_eq!(mount.code, Some(2), "{}", mount.stderr);
+    assert!(mount.stderr.contains("--foreground"), "{}", mount.stderr);
+}
